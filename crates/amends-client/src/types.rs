@@ -1,0 +1,451 @@
+//! What goes over the wire. Times are RFC 3339 in UTC with milliseconds; ids are UUIDs as text.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use utoipa::{IntoParams, ToSchema};
+
+/// One execution of a definition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Saga {
+    /// A UUID (version 7).
+    pub id: String,
+    /// The definition's name.
+    pub definition: String,
+    /// The definition's version: the SHA-256 of its content in hexadecimal. A running saga keeps the one it began with.
+    pub version: String,
+    /// The caller's own name for the work; one saga per definition and key.
+    pub key: String,
+    /// Where it stands.
+    pub status: SagaStatus,
+    /// Whether a person holds it: no further call is made until it is resumed.
+    pub paused: bool,
+    /// One sentence that says why it compensates or is stuck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What it was started with.
+    pub input: Value,
+    /// When it was accepted.
+    pub created_at: String,
+    /// Until when it must be finished before it compensates, if its definition says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_at: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+    /// Every step, in the order written.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a saga.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// Its name in the definition.
+    pub name: String,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// How many times its action was sent.
+    pub attempts: u32,
+    /// How many times its compensation was sent.
+    pub compensation_attempts: u32,
+    /// The key that its action's calls carry; null for a step that makes no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// What its action answered.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// What went wrong last, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When something will be done about it next: a retry, the end of a sleep or of a wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<String>,
+}
+
+/// Where a saga stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SagaStatus {
+    /// It goes forward.
+    Running,
+    /// Its effects are being undone.
+    Compensating,
+    /// Every step has taken effect.
+    Completed,
+    /// Every effect was undone.
+    Compensated,
+    /// A dead letter waits for a person.
+    Stuck,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// Its turn has not come.
+    Pending,
+    /// Its action is being performed, or will be tried again.
+    Running,
+    /// It waits for `complete` or `fail` from outside.
+    Waiting,
+    /// It lets time pass.
+    Sleeping,
+    /// Its action may have happened; this is being found out.
+    Unknown,
+    /// Its action has taken effect.
+    Done,
+    /// Its action was refused and had no effect.
+    Refused,
+    /// It was left out: the saga turned around first, or a person decided so.
+    Skipped,
+    /// Its effect is being undone.
+    Compensating,
+    /// Its effect is undone.
+    Compensated,
+    /// The machine gave it up; a person must decide.
+    Dead,
+}
+
+/// One entry of a saga's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its place in the history, from 1, without gaps.
+    pub sequence: u64,
+    /// When it was decided.
+    pub at: String,
+    /// What happened, such as `step-done`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The step it concerns, if it concerns one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Everything else about it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}
+
+/// A saga in a list: without its input and steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SagaSummary {
+    /// A UUID (version 7).
+    pub id: String,
+    /// The definition's name.
+    pub definition: String,
+    /// The definition's version.
+    pub version: String,
+    /// The caller's own name for the work.
+    pub key: String,
+    /// Where it stands.
+    pub status: SagaStatus,
+    /// Whether a person holds it.
+    pub paused: bool,
+    /// Why it compensates or is stuck.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was accepted.
+    pub created_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<String>,
+}
+
+/// One page of a list. Pass `next` as `cursor` to get the page after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Page<T> {
+    /// The entries, newest first.
+    pub items: Vec<T>,
+    /// Where the next page begins; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which sagas to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SagaQuery {
+    /// Only sagas of this definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// Only sagas with this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<SagaStatus>,
+    /// Only the saga with this business key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A reason given by a person, for the audit log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// One sentence.
+    pub reason: String,
+}
+
+/// Ends a waiting step well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteStep {
+    /// The step's output, for the steps after it.
+    #[serde(default)]
+    pub output: Value,
+}
+
+/// A definition as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Definition {
+    /// The name given by `saga:`.
+    pub name: String,
+    /// The SHA-256 of its content in hexadecimal.
+    pub version: String,
+    /// When this version was stored first.
+    pub created_at: String,
+    /// As it was written.
+    pub source: String,
+    /// What lint has to say that is no error.
+    #[serde(default)]
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One finding of lint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Diagnostic {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// A stable name of the finding, such as `unknown-step`.
+    pub code: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// Counted from 1, in characters.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// How to mend it.
+    pub remedy: String,
+}
+
+/// A step that the machine gave up on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetter {
+    /// Its id: the saga's id, a dot, and a number.
+    pub id: String,
+    /// The saga's id.
+    pub saga: String,
+    /// The definition's name.
+    pub definition: String,
+    /// The saga's business key.
+    pub key: String,
+    /// The step; absent where the whole saga could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// `action`, `compensation` or `saga` (the saga itself could not be read).
+    pub direction: String,
+    /// What is known of the effect.
+    pub claim: Claim,
+    /// What went wrong last.
+    pub error: String,
+    /// When the machine gave up.
+    pub opened_at: String,
+    /// When it was settled; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<String>,
+    /// What was decided, by whom and why; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+}
+
+/// What is known of a step's effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claim {
+    /// The effect is there.
+    Done,
+    /// The effect is not there.
+    Undone,
+    /// Nobody knows: ask the participant.
+    Unknown,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeadLetterQuery {
+    /// Only those of this definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<String>,
+    /// Only those of this saga.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga: Option<String>,
+    /// The settled ones too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closed: bool,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Settles a dead letter by what a person found out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveDeadLetter {
+    /// What is the case: is the effect there, or not?
+    pub effect: Effect,
+    /// The step's output, where its action is declared done and later steps read it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub output: Value,
+    /// How the person knows, and why.
+    pub reason: String,
+}
+
+/// Whether an effect is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// The effect is there.
+    Done,
+    /// The effect is not there, or was undone elsewhere.
+    Undone,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// Its number.
+    pub id: u64,
+    /// When it was done.
+    pub at: String,
+    /// Who did it.
+    pub actor: String,
+    /// What was done, such as `dead-letter-retry`.
+    pub action: String,
+    /// The saga it was done to.
+    pub saga: String,
+    /// The step, if it concerned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// Which audit entries to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Only those of this saga.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga: Option<String>,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Counts of what happened, kept by the commits themselves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Statistics {
+    /// Sagas accepted.
+    pub started: u64,
+    /// Sagas that completed.
+    pub completed: u64,
+    /// Sagas that were undone.
+    pub compensated: u64,
+    /// Sagas that are neither.
+    pub in_flight: u64,
+    /// Dead letters that wait for a person.
+    pub dead_letters: u64,
+    /// Unfinished sagas that nothing will wake. Always 0; anything else is a fault of Amends.
+    pub orphans: u64,
+}
+
+/// An error, as RFC 9457 has it (`application/problem+json`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A stable name of the kind of error, such as `urn:amends:problem:unknown-definition`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of error in a few words.
+    pub title: String,
+    /// The status code of the response.
+    pub status: u16,
+    /// What is wrong here, and how to mend it.
+    #[serde(default)]
+    pub detail: String,
+    /// Lint's findings, where a definition was refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl SagaStatus {
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SagaStatus::Running => "running",
+            SagaStatus::Compensating => "compensating",
+            SagaStatus::Completed => "completed",
+            SagaStatus::Compensated => "compensated",
+            SagaStatus::Stuck => "stuck",
+        }
+    }
+
+    /// Whether nothing more will happen to the saga.
+    #[must_use]
+    pub fn is_finished(self) -> bool {
+        matches!(self, SagaStatus::Completed | SagaStatus::Compensated)
+    }
+}
+
+impl fmt::Display for SagaStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl StepStatus {
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepStatus::Pending => "pending",
+            StepStatus::Running => "running",
+            StepStatus::Waiting => "waiting",
+            StepStatus::Sleeping => "sleeping",
+            StepStatus::Unknown => "unknown",
+            StepStatus::Done => "done",
+            StepStatus::Refused => "refused",
+            StepStatus::Skipped => "skipped",
+            StepStatus::Compensating => "compensating",
+            StepStatus::Compensated => "compensated",
+            StepStatus::Dead => "dead",
+        }
+    }
+}
+
+impl fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.as_str() {
+            "" => f.write_str(&self.title),
+            detail => f.write_str(detail),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What a participant's answer means: the table of the protocol, in one place.
+//!
+//! The class of an answer decides what happens to money, so it is a pure function of what came back and nothing
+//! else: not of the attempt, the clock or the step.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What came back from one call, before anyone judged it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A complete response.
+    Response(Response),
+    /// Nothing was sent: no address, no connection, no TLS.
+    NotSent {
+        /// One sentence for people.
+        error: String,
+    },
+    /// Bytes were sent, or may have been, and no complete response came: a timeout, a broken connection.
+    Lost {
+        /// One sentence for people.
+        error: String,
+    },
+}
+
+/// A complete HTTP response, as far as it matters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// `Retry-After` in milliseconds, if it was there and could be read.
+    pub retry_after_ms: Option<u64>,
+    /// The body: JSON if it is JSON, otherwise text; null if it was empty or too large to keep.
+    pub body: Arc<Value>,
+    /// Why the body is not kept, if it is not (too large, too deep).
+    pub body_dropped: Option<String>,
+}
+
+/// What went wrong, as people see it, with the status where there was one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The status code of the answer, if one came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// One sentence.
+    pub message: String,
+}
+
+/// What an answer to an action means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ActionOutcome {
+    /// It took effect.
+    Done {
+        #[allow(missing_docs)]
+        output: Arc<Value>,
+    },
+    /// It took no effect, and may be tried again.
+    NotDone { failure: Failure, retry_after_ms: Option<u64> },
+    /// The first request still runs; asking again costs no attempt.
+    InProgress { failure: Failure, retry_after_ms: Option<u64> },
+    /// It took no effect, and asking again will not change that.
+    Refused { failure: Failure },
+    /// It may have taken effect.
+    Unknown { failure: Failure, retry_after_ms: Option<u64> },
+}
+
+/// What an answer to a compensation means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CompensationOutcome {
+    /// The effect is undone, or was never there.
+    Done,
+    /// Try again later.
+    Again { failure: Failure, retry_after_ms: Option<u64> },
+    /// The action (or an earlier compensation) still runs; asking again costs no attempt.
+    InProgress { failure: Failure, retry_after_ms: Option<u64> },
+    /// Trying again cannot help: a person must look.
+    Hopeless { failure: Failure },
+}
+
+/// What an answer to a probe means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ProbeOutcome {
+    /// An answer that `happened` can judge.
+    Answered,
+    /// No usable answer; ask again.
+    Again { failure: Failure, retry_after_ms: Option<u64> },
+}
+
+/// Judges an answer to an action.
+#[must_use]
+pub fn classify_action(answer: &Answer) -> ActionOutcome {
+    let response = match answer {
+        Answer::NotSent { error } => {
+            return ActionOutcome::NotDone { failure: Failure::without_status(error), retry_after_ms: None };
+        }
+        Answer::Lost { error } => {
+            return ActionOutcome::Unknown { failure: Failure::without_status(error), retry_after_ms: None };
+        }
+        Answer::Response(response) => response,
+    };
+    let retry_after_ms = response.retry_after_ms;
+    match response.status {
+        200..=299 => ActionOutcome::Done { output: response.body.clone() },
+        429 => ActionOutcome::NotDone { failure: response.failure(), retry_after_ms },
+        425 => ActionOutcome::InProgress { failure: response.failure(), retry_after_ms },
+        409 if retry_after_ms.is_some() => ActionOutcome::InProgress { failure: response.failure(), retry_after_ms },
+        408 => ActionOutcome::Unknown { failure: response.failure(), retry_after_ms },
+        300..=499 => ActionOutcome::Refused { failure: response.failure() },
+        // 5xx, and whatever HTTP does not define: it proves nothing about the effect.
+        _ => ActionOutcome::Unknown { failure: response.failure(), retry_after_ms },
+    }
+}
+
+/// Judges an answer to a compensation. `not_found_is_done`: the definition says that 404 means there is nothing to undo.
+#[must_use]
+pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> CompensationOutcome {
+    let response = match answer {
+        Answer::NotSent { error } | Answer::Lost { error } => {
+            return CompensationOutcome::Again { failure: Failure::without_status(error), retry_after_ms: None };
+        }
+        Answer::Response(response) => response,
+    };
+    let retry_after_ms = response.retry_after_ms;
+    match response.status {
+        200..=299 | 410 => CompensationOutcome::Done,
+        404 if not_found_is_done => CompensationOutcome::Done,
+        401 | 403 | 404 => CompensationOutcome::Hopeless { failure: response.failure() },
+        425 => CompensationOutcome::InProgress { failure: response.failure(), retry_after_ms },
+        409 if retry_after_ms.is_some() => {
+            CompensationOutcome::InProgress { failure: response.failure(), retry_after_ms }
+        }
+        _ => CompensationOutcome::Again { failure: response.failure(), retry_after_ms },
+    }
+}
+
+/// Judges an answer to a probe: 2xx and 404 can be looked at (a 404 often *is* the answer), the rest is asked again.
+#[must_use]
+pub fn classify_probe(answer: &Answer) -> ProbeOutcome {
+    match answer {
+        Answer::NotSent { error } | Answer::Lost { error } => {
+            ProbeOutcome::Again { failure: Failure::without_status(error), retry_after_ms: None }
+        }
+        Answer::Response(response) => match response.status {
+            200..=299 | 404 => ProbeOutcome::Answered,
+            _ => ProbeOutcome::Again { failure: response.failure(), retry_after_ms: response.retry_after_ms },
+        },
+    }
+}
+
+impl Failure {
+    /// A failure that no status code goes with.
+    #[must_use]
+    pub fn without_status(message: impl Into<String>) -> Failure {
+        Failure { status: None, message: message.into() }
+    }
+}
+
+impl Response {
+    /// What the response says of itself: a problem's `detail` or `title` where there is one, else its status.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let said = ["detail", "title", "message", "error"]
+            .iter()
+            .find_map(|name| self.body.get(name).and_then(Value::as_str))
+            .or_else(|| self.body.as_str())
+            .map(|text| text.chars().take(300).collect::<String>());
+        let message = match said {
+            Some(said) if !said.trim().is_empty() => format!("answered {}: {}", self.status, said.trim()),
+            Some(_) | None => format!("answered {}", self.status),
+        };
+        Failure { status: Some(self.status), message }
+    }
+}

@@ -1,0 +1,21 @@
+//! The pure part of Amends: what a saga *is*, without sockets, clock, randomness or storage.
+//!
+//! - [`definition`]: a saga's steps as data; [`parse`] reads them from YAML or JSON and [`lint`] judges them.
+//! - [`expression`]: the `{{ … }}` in definitions.
+//! - [`machine`]: the state machine. `decide` turns a command into events, `apply` folds an event into the state.
+//! - [`answer`]: what a participant's answer means. [`retry`]: when to ask again.
+//! - [`idempotency`]: the keys that calls carry, and the rules by which a service honours them.
+//!
+//! Time and chance come in as arguments, so whatever happens here can be repeated exactly.
+
+pub mod answer;
+pub mod definition;
+pub mod diagram;
+pub mod expression;
+pub mod idempotency;
+pub mod limits;
+pub mod lint;
+pub mod machine;
+pub mod parse;
+pub mod retry;
+pub mod time;

@@ -1,0 +1,18 @@
+//! The bounds on what Amends takes in. Each has an error that names it where it is enforced.
+
+/// A definition's source, in bytes.
+pub const DEFINITION_BYTES: usize = 256 * 1024;
+/// The steps of one definition.
+pub const STEPS: usize = 100;
+/// A saga's input as JSON, in bytes.
+pub const INPUT_BYTES: usize = 1024 * 1024;
+/// What is kept of a participant's answer, in bytes.
+pub const OUTPUT_BYTES: usize = 256 * 1024;
+/// The nesting of a definition, an input or an output.
+pub const JSON_DEPTH: usize = 64;
+/// A business key, in characters.
+pub const KEY_CHARS: usize = 128;
+/// A definition's, step's or participant's name, in bytes. Names are ASCII, so these are characters too.
+pub const NAME_BYTES: usize = 64;
+/// A reason or a piece of evidence given by a person, in bytes.
+pub const REASON_BYTES: usize = 4 * 1024;

@@ -1,0 +1,3 @@
+//! Tests, CI and tidy checks.
+
+fn main() {}
