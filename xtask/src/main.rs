@@ -1,3 +1,57 @@
-//! Tests, CI and tidy checks.
+//! The project's own tasks: the gate, the house rules, and a machine that is ready for both.
+//!
+//! It must compile in seconds on a fresh machine, so it has few dependencies and reads its arguments itself.
 
-fn main() {}
+mod ci;
+mod command;
+mod deny;
+mod machine;
+mod tidy;
+mod workspace;
+
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["test"] => ci::run_with_setup(&Workspace::load()?),
+        ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
+        ["tidy"] => tidy::run(&Workspace::load()?),
+        ["help" | "--help" | "-h"] => {
+            println!("{}", usage());
+            Ok(())
+        }
+        _ => bail!("this is not a task\n\n{}", usage()),
+    }
+}
+
+/// Reads `--only STAGE`, any number of times.
+fn chosen_stages(options: &[&str]) -> Result<Vec<String>> {
+    let chosen = options.chunks(2).map(|option| match option {
+        ["--only", stage] => Ok((*stage).to_owned()),
+        _ => bail!("`ci` takes nothing but `--only STAGE`\n\n{}", usage()),
+    });
+    chosen.collect()
+}
+
+fn usage() -> String {
+    format!(
+        "cargo xtask test               prepare this machine, then run the gate\n\
+         cargo xtask ci [--only STAGE]  run the gate, or single stages of it: {}\n\
+         cargo xtask tidy               check the house rules",
+        ci::stage_names()
+    )
+}

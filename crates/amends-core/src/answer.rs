@@ -52,17 +52,35 @@ pub struct Failure {
 pub enum ActionOutcome {
     /// It took effect.
     Done {
-        #[allow(missing_docs)]
+        /// What the participant answered: JSON, text, or null.
         output: Arc<Value>,
     },
     /// It took no effect, and may be tried again.
-    NotDone { failure: Failure, retry_after_ms: Option<u64> },
+    NotDone {
+        /// Why.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+    },
     /// The first request still runs; asking again costs no attempt.
-    InProgress { failure: Failure, retry_after_ms: Option<u64> },
+    InProgress {
+        /// What the participant said.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+    },
     /// It took no effect, and asking again will not change that.
-    Refused { failure: Failure },
+    Refused {
+        /// Why.
+        failure: Failure,
+    },
     /// It may have taken effect.
-    Unknown { failure: Failure, retry_after_ms: Option<u64> },
+    Unknown {
+        /// Why nobody knows.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// What an answer to a compensation means.
@@ -71,11 +89,26 @@ pub enum CompensationOutcome {
     /// The effect is undone, or was never there.
     Done,
     /// Try again later.
-    Again { failure: Failure, retry_after_ms: Option<u64> },
+    Again {
+        /// What went wrong.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+        /// Whether this attempt may have undone the effect nevertheless.
+        uncertain: bool,
+    },
     /// The action (or an earlier compensation) still runs; asking again costs no attempt.
-    InProgress { failure: Failure, retry_after_ms: Option<u64> },
+    InProgress {
+        /// What the participant said.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+    },
     /// Trying again cannot help: a person must look.
-    Hopeless { failure: Failure },
+    Hopeless {
+        /// What went wrong.
+        failure: Failure,
+    },
 }
 
 /// What an answer to a probe means.
@@ -84,7 +117,12 @@ pub enum ProbeOutcome {
     /// An answer that `happened` can judge.
     Answered,
     /// No usable answer; ask again.
-    Again { failure: Failure, retry_after_ms: Option<u64> },
+    Again {
+        /// What went wrong.
+        failure: Failure,
+        /// `Retry-After` in milliseconds, if the participant said so.
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// Judges an answer to an action.
@@ -116,8 +154,13 @@ pub fn classify_action(answer: &Answer) -> ActionOutcome {
 #[must_use]
 pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> CompensationOutcome {
     let response = match answer {
-        Answer::NotSent { error } | Answer::Lost { error } => {
-            return CompensationOutcome::Again { failure: Failure::without_status(error), retry_after_ms: None };
+        Answer::NotSent { error } => {
+            let failure = Failure::without_status(error);
+            return CompensationOutcome::Again { failure, retry_after_ms: None, uncertain: false };
+        }
+        Answer::Lost { error } => {
+            let failure = Failure::without_status(error);
+            return CompensationOutcome::Again { failure, retry_after_ms: None, uncertain: true };
         }
         Answer::Response(response) => response,
     };
@@ -130,7 +173,10 @@ pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> Compen
         409 if retry_after_ms.is_some() => {
             CompensationOutcome::InProgress { failure: response.failure(), retry_after_ms }
         }
-        _ => CompensationOutcome::Again { failure: response.failure(), retry_after_ms },
+        300..=407 | 409..=499 => {
+            CompensationOutcome::Again { failure: response.failure(), retry_after_ms, uncertain: false }
+        }
+        _ => CompensationOutcome::Again { failure: response.failure(), retry_after_ms, uncertain: true },
     }
 }
 

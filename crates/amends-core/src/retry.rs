@@ -41,12 +41,13 @@ impl RetryPolicy {
     }
 
     /// The delay in milliseconds before the next attempt after `failed` ones. `chance` is uniform over all of
-    /// `u64`; `asked_ms` is what the participant asked for (`Retry-After`): the delay is never shorter.
+    /// `u64`; `asked_ms` is what the participant asked for (`Retry-After`): the delay is never shorter, and the jitter
+    /// comes on top of it, for whoever was turned away together was asked to come back together.
     #[must_use]
     pub fn delay_ms(&self, failed: u32, chance: u64, asked_ms: Option<u64>) -> u64 {
         let share = (chance >> 11) as f64 / (1u64 << 53) as f64;
         let jittered = (self.ceiling_ms(failed) as f64 * share) as u64;
-        jittered.max(asked_ms.unwrap_or(0))
+        jittered.saturating_add(asked_ms.unwrap_or(0))
     }
 }
 

@@ -1,1 +1,464 @@
-//! amends-store
+//! Where sagas are kept.
+//!
+//! [`Store`] is what the engine needs: whole decisions go in, and what must be worked on comes out. [`Views`] is
+//! what people read; it never touches what the engine writes hot. A store knows nothing of what an event means:
+//! events are bytes with a number and a time, and every rule about sagas lives in `amends-core`.
+//!
+//! Invariants that every implementation keeps, and that the conformance suite checks:
+//!
+//! - A batch of commits is one transaction: all of it is durable when [`Store::commit`] answers, or none of it.
+//! - A saga's events are numbered from 1 without gaps; a commit that does not follow the last one changes nothing.
+//! - One saga per definition and business key.
+//! - A saga has at most one owner, and an incarnation that was retired can commit nothing.
+//! - A message is in exactly one of ready (its time has come), in flight (invisible until its time comes) or gone.
+
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+use async_trait::async_trait;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub mod conformance;
+mod memory;
+mod sqlite;
+
+pub use memory::{MemoryStore, Processes};
+pub use sqlite::{Migration, OnFatal, OpenError, SqliteOptions, SqliteStore, migrate};
+
+/// One start of one orchestrator process.
+pub type Incarnation = Uuid;
+
+/// What the engine needs of a store. Every method is atomic and durable when it answers.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Makes `me` an incarnation that can own sagas, and frees the sagas of incarnations that are known to be
+    /// dead: they become due at `now`.
+    async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends an incarnation: it can commit nothing from here on, and its sagas become due at `now`.
+    async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Commits a batch of decisions in one transaction. The outcomes are in the order of the batch; a commit
+    /// whose outcome is not [`Outcome::Committed`] has changed nothing, and does not hinder the others.
+    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Takes sagas that nobody owns and whose time has come, oldest first, and makes `me` their owner.
+    async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError>;
+
+    /// Takes one saga, whether or not its time has come, unless another incarnation owns it.
+    async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError>;
+
+    /// Receives messages for one participant: those whose time has come, oldest first. They become invisible
+    /// until `request.invisible_until`.
+    async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError>;
+
+    /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
+    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError>;
+
+    /// Definitions: the current one of every name, or one by its version.
+    async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError>;
+}
+
+/// What people read. Pages are newest first.
+#[async_trait]
+pub trait Views: Send + Sync {
+    /// One saga with its whole history.
+    async fn saga(&self, id: Uuid) -> Result<Option<Record>, StoreError>;
+    /// A page of sagas.
+    async fn sagas(&self, query: SagaQuery) -> Result<Vec<Summary>, StoreError>;
+    /// A page of dead letters.
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
+    /// One dead letter by its id.
+    async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError>;
+    /// A page of the audit log.
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
+    /// The counts that the commits kept, and the wake-up invariant measured.
+    async fn statistics(&self) -> Result<Statistics, StoreError>;
+}
+
+/// A whole store: what the engine needs, and what people read.
+pub trait StoreAndViews: Store + Views {}
+
+impl<T: Store + Views> StoreAndViews for T {}
+
+/// One saga's decision: everything that follows from it, to be written at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// The saga.
+    pub saga: Uuid,
+    /// How many events it had when the decision was made.
+    pub after: u64,
+    /// Present in a saga's first commit, and only there.
+    pub birth: Option<Birth>,
+    /// What was decided, in order. Empty where only the row changes (a saga that cannot be read is set aside).
+    pub events: Vec<StoredEvent>,
+    /// The row after this commit.
+    pub row: Row,
+    /// What else is written with it.
+    pub writes: Vec<Write>,
+    /// What is counted, in the minute of the given time.
+    pub counts: Vec<Count>,
+}
+
+/// What is known of a saga from its beginning on and never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Birth {
+    /// The definition's name.
+    pub definition: String,
+    /// The definition's version.
+    pub version: String,
+    /// The business key: unique together with the definition's name.
+    pub key: String,
+    /// A digest of the input: a second start with the same key must have the same.
+    pub fingerprint: String,
+    /// A start that renders the same digest until the given time is the same work. It is a claim that goes in and
+    /// not a property of the saga: what is read back says `None`.
+    pub dedupe: Option<Dedupe>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+/// The double click's claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dedupe {
+    /// Digest of the rendered text.
+    pub digest: String,
+    /// Until when it holds, this time excluded; a claim whose time has passed is overwritten.
+    pub until: Timestamp,
+}
+
+/// An event as it is stored: its number is its place in the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredEvent {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What happened, encoded by the engine.
+    pub body: Vec<u8>,
+}
+
+/// What a saga's row says besides its birth: a cached copy of what its events add up to, kept for lists and for
+/// finding what is due. A test compares it with the fold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Where the saga stands.
+    pub status: Status,
+    /// Whether a person holds it.
+    pub paused: bool,
+    /// Why it compensates or is stuck.
+    pub reason: Option<String>,
+    /// Who looks after it now.
+    pub rest: Rest,
+}
+
+/// Who looks after a saga, or what will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// The incarnation that commits this keeps it in memory and works on it.
+    Owned,
+    /// Nobody: it is due at this time, and whoever finds it then claims it.
+    Until(Timestamp),
+    /// Nobody: a queue message, an open dead letter or a person's hold keeps it.
+    Parked,
+    /// Nobody needs to: it is finished since this time.
+    Finished(Timestamp),
+}
+
+/// What is written with a decision besides its events.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Puts the message for a step's compensation in the queue, or moves the one that is there to another time;
+    /// either way its receives are counted from 0 again, because a new try was decided.
+    PutMessage {
+        /// The step's name.
+        step: String,
+        /// Whose turn it is.
+        participant: String,
+        /// When it may be received, and not before.
+        at: Timestamp,
+    },
+    /// Takes the message for a step's compensation out of the queue: it was dealt with.
+    DeleteMessage {
+        /// The step's name.
+        step: String,
+    },
+    /// Puts a dead letter in front of people.
+    OpenDeadLetter {
+        /// Unique for ever: a second one is refused as damage, and the whole batch with it.
+        id: String,
+        /// The step; `None` where the saga itself cannot be read.
+        step: Option<String>,
+        /// `action`, `compensation` or `saga`.
+        direction: String,
+        /// `done`, `undone` or `unknown`.
+        claim: String,
+        /// What went wrong last.
+        error: String,
+        /// When it was opened.
+        at: Timestamp,
+    },
+    /// Settles a dead letter of this saga. One that is settled already keeps its first resolution.
+    CloseDeadLetter {
+        /// Its id.
+        id: String,
+        /// What was decided, by whom and why.
+        resolution: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Adds to the audit log.
+    Audit {
+        /// Who did it.
+        actor: String,
+        /// What was done.
+        action: String,
+        /// The step it concerned, if it concerned one.
+        step: Option<String>,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// One thing to count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Count {
+    /// The definition it is counted under.
+    pub definition: String,
+    /// What it is.
+    pub counter: Counter,
+    /// When it happened; counts are kept by the minute.
+    pub at: Timestamp,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Counter {
+    Started,
+    Completed,
+    Compensated,
+    DeadLettered,
+}
+
+/// What became of one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It is durable.
+    Committed,
+    /// A saga with this definition and key exists: nothing was written.
+    Exists {
+        /// Its id.
+        saga: Uuid,
+        /// Whether it was started with the same input.
+        same_input: bool,
+    },
+    /// Another start of the same work came first: nothing was written.
+    Duplicate {
+        /// The saga that it made.
+        saga: Uuid,
+    },
+    /// The saga has moved on, or is not this incarnation's: nothing was written. Drop it from memory.
+    Stale,
+}
+
+/// Sagas that were claimed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Claimed {
+    /// The sagas, with their histories.
+    pub records: Vec<Record>,
+    /// When the next saga will be due, as far as is known now.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A saga as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: Uuid,
+    /// What never changes.
+    pub birth: Birth,
+    /// What its row says.
+    pub row: Row,
+    /// Its history from the first event on.
+    pub events: Vec<StoredEvent>,
+}
+
+/// What came of trying to take one saga.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Acquired {
+    /// It is this incarnation's now (or was already).
+    Yours(Box<Record>),
+    /// It is finished: nobody can own it.
+    Finished(Box<Record>),
+    /// Another incarnation owns it.
+    Elsewhere(Incarnation),
+    /// There is no such saga.
+    Missing,
+}
+
+/// What to receive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receive {
+    /// Whose messages.
+    pub participant: String,
+    /// How many at most.
+    pub limit: usize,
+    /// The time now.
+    pub now: Timestamp,
+    /// Until when the messages stay invisible to everyone else.
+    pub invisible_until: Timestamp,
+}
+
+/// What was received.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Received {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// When the participant's next message can be received, as far as is known now.
+    pub next_at: Option<Timestamp>,
+}
+
+/// A message: the compensation of this step of this saga is to be performed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// The saga.
+    pub saga: Uuid,
+    /// The step's name.
+    pub step: String,
+    /// How many times it was received since it was put, this time included.
+    pub receives: u32,
+}
+
+/// A definition as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// As it was written.
+    pub source: String,
+    /// When this version was stored first.
+    pub created_at: Timestamp,
+}
+
+/// Which definitions.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Which {
+    /// The current one of every name.
+    Current,
+    /// The one of this version.
+    Version(String),
+}
+
+/// A saga in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// Its id.
+    pub id: Uuid,
+    /// What never changes.
+    pub birth: Birth,
+    /// What its row says.
+    pub row: Row,
+}
+
+/// Which sagas to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SagaQuery {
+    /// Only of this definition.
+    pub definition: Option<String>,
+    /// Only with this status.
+    pub status: Option<Status>,
+    /// Only with this key.
+    pub key: Option<String>,
+    /// Only sagas whose id comes before this one (ids sort by time).
+    pub before: Option<Uuid>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A dead letter as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "as in Write::OpenDeadLetter and Birth")]
+pub struct DeadLetter {
+    pub id: String,
+    pub saga: Uuid,
+    pub definition: String,
+    pub key: String,
+    pub step: Option<String>,
+    pub direction: String,
+    pub claim: String,
+    pub error: String,
+    pub opened_at: Timestamp,
+    /// When it was settled and how; `None` while it is open.
+    pub closed: Option<(Timestamp, String)>,
+    /// Its place in the list: pages go by it.
+    pub place: u64,
+}
+
+/// Which dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeadLetterQuery {
+    /// Only of this definition.
+    pub definition: Option<String>,
+    /// Only of this saga.
+    pub saga: Option<Uuid>,
+    /// The settled ones too.
+    pub closed: bool,
+    /// Only those whose place is before this one.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// One entry of the audit log.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "as in Write::Audit")]
+pub struct AuditEntry {
+    /// Its number: they go up by one.
+    pub id: u64,
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub saga: Uuid,
+    pub step: Option<String>,
+    pub reason: String,
+}
+
+/// Which audit entries to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuditQuery {
+    /// Only of this saga.
+    pub saga: Option<Uuid>,
+    /// Only entries whose number is before this one.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// The counts that the commits kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Statistics {
+    pub started: u64,
+    pub completed: u64,
+    pub compensated: u64,
+    pub dead_letters_open: u64,
+    /// Unfinished sagas without owner, due time, message, open dead letter or hold. Always 0.
+    pub orphans: u64,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// This incarnation was retired: drop everything and begin anew.
+    #[error("this incarnation was retired: another one has taken over")]
+    Fenced,
+    /// The store refused for now (full, busy). Nothing was written; trying again can help.
+    #[error("the store is not available: {0}")]
+    Unavailable(Arc<str>),
+    /// What is stored cannot be read, or is not a store.
+    #[error("the store is damaged: {0}")]
+    Damaged(Arc<str>),
+}

@@ -1,0 +1,1 @@
+//! The state diagram, generated from the machine.

@@ -1,0 +1,307 @@
+//! One small definition for each kind of problem, and how the problem is shown.
+
+use amends_core::lint::{self, codes};
+use std::collections::BTreeSet;
+
+/// The beginning of a definition that nothing is wrong with, for sources that begin with something else.
+const HEAD: &str = "saga: order\nkey: \"{{ input.id }}\"\n";
+
+/// Checks that `source` has exactly this problem, and what people see of it. Returns what is not so.
+fn check(name: &str, code: &str, source: &str) -> Result<(), String> {
+    let known = ["stock", "bank", "post"].map(String::from);
+    let headless = ["steps:", "deadline:", "retry:"].iter().any(|key| source.starts_with(key));
+    let whole = if headless { format!("{HEAD}{source}") } else { source.to_owned() };
+    let checked = lint::check(&whole, Some(&known));
+    let found: Vec<&str> = checked.diagnostics.iter().map(|problem| problem.code).collect();
+    let shown = lint::render(&whole, "order.yaml", &checked.diagnostics, false);
+    if found != [code] {
+        return Err(format!("{name} finds {found:?}:\n{shown}\n"));
+    }
+    let is_error = checked.diagnostics[0].severity == lint::Severity::Error;
+    if checked.definition.is_none() != is_error {
+        return Err(format!("{name}: there is a definition exactly if there is no error"));
+    }
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, shown);
+    });
+    Ok(())
+}
+
+/// The codes that have a case below.
+fn covered() -> BTreeSet<&'static str> {
+    CASES.iter().map(|(code, _)| *code).chain(MORE.iter().map(|(_, code, _)| *code)).collect()
+}
+
+#[rustfmt::skip]
+const CASES: &[(&str, &str)] = &[
+    ("empty-definition", "# Nothing yet.\n"),
+    ("syntax", "saga: order\nkey: \"{{ input.id }}\nsteps: {}\n"),
+    ("several-documents", "saga: order\nkey: \"{{ input.id }}\"\nsteps:\n  a: { sleep: 1s }\n---\nsaga: second\n"),
+    ("anchor", "steps:\n  a: &nap { sleep: 1s }\n"),
+    ("tag", "steps:\n  a: { sleep: !!str 1s }\n"),
+    ("bad-key", "steps:\n  a: { action: { post: \"stock:/a\", body: { [x, y]: 1 } }, compensation: none }\n"),
+    ("unquoted-expression", "steps:\n  a: { action: { post: \"stock:/a\", body: { n: {{ input.n }} } }, compensation: none }\n"),
+    ("bad-number", "steps:\n  a: { action: { post: \"stock:/a\", body: { card: 99999999999999999999 } }, compensation: none }\n"),
+    ("duplicate-key", "steps:\n  a: { sleep: 1s, sleep: 2s }\n"),
+    ("unknown-key", "steps:\n  a:\n    acton: { get: \"stock:/a\" }\n    sleep: 1s\n"),
+    ("missing-key", "saga: order\nsteps:\n  a: { sleep: 1s }\n"),
+    ("wrong-type", "steps: [a, b]\n"),
+    ("bad-name", "saga: Order Fulfilment\nkey: \"{{ input.id }}\"\nsteps:\n  a: { sleep: 1s }\n"),
+    ("bad-value", "steps:\n  a: { kind: compensable, action: { get: \"stock:/a\" } }\n"),
+    ("bad-duration", "steps:\n  a: { sleep: 5 minutes }\n"),
+    ("zero-duration", "deadline: 0s\nsteps:\n  a: { action: { get: \"stock:/a\" } }\n"),
+    ("bad-retry", "retry: { attempts: 0 }\nsteps:\n  a: { sleep: 1s }\n"),
+    ("bad-call", "steps:\n  a: { action: { get: \"stock:/a\", post: \"stock:/b\" } }\n"),
+    ("bad-target", "steps:\n  a: { action: { get: \"http://10.0.0.1/a\" } }\n"),
+    ("bad-expression", "steps:\n  a: { action: { get: \"stock:/a/{{ input.id | lenght }}\" } }\n"),
+    ("bad-step", "steps:\n  a: { action: { get: \"stock:/a\" }, sleep: 1s }\n"),
+    ("misplaced-key", "steps:\n  a: { sleep: 1s, probe: { get: \"stock:/a\" } }\n"),
+    ("wait-without-timeout", "steps:\n  approval: { wait: }\n"),
+    ("no-steps", "steps: {}\n"),
+    ("duplicate-step", "steps:\n  reserve: { sleep: 1s }\n  charge: { sleep: 1s }\n  reserve: { sleep: 2s }\n"),
+    ("body-on-get", "steps:\n  a: { action: { get: \"stock:/a\", body: { id: 1 } } }\n"),
+    ("unknown-step", "steps:\n  reserve: { sleep: 1s }\n  charge: { after: [resrve], sleep: 1s }\n"),
+    ("after-itself", "steps:\n  a: { after: a, sleep: 1s }\n"),
+    (
+        "cycle",
+        "steps:\n  a: { after: [c], sleep: 1s }\n  b: { after: [a], sleep: 1s }\n  c: { after: [b], sleep: 1s }\n",
+    ),
+    (
+        "several-pivots",
+        "steps:\n  a: { kind: pivot, action: { post: \"bank:/a\" } }\n  b: { kind: pivot, action: { post: \"bank:/b\" } }\n",
+    ),
+    (
+        "compensatable-after-pivot",
+        "steps:
+  charge:
+    kind: pivot
+    action: { post: \"bank:/charges\" }
+  ship:
+    action: { post: \"post:/shipments\" }
+    compensation: { post: \"post:/cancellations\" }
+",
+    ),
+    (
+        "retriable-too-early",
+        "steps:
+  charge:
+    action: { post: \"bank:/charges\" }
+    compensation: { post: \"bank:/refunds\" }
+  confirm:
+    kind: retriable
+    after: []
+    action: { post: \"post:/mails\" }
+",
+    ),
+    (
+        "compensation-never-runs",
+        "steps:
+  confirm:
+    kind: retriable
+    action: { post: \"post:/mails\" }
+    compensation: { post: \"post:/apologies\" }
+",
+    ),
+    (
+        "cannot-be-undone",
+        "steps:
+  mail:
+    action: { post: \"post:/mails\" }
+  charge:
+    action: { post: \"bank:/charges\" }
+    compensation: { post: \"bank:/refunds\" }
+",
+    ),
+    (
+        "wait-after-pivot",
+        "steps:
+  charge: { kind: pivot, action: { post: \"bank:/charges\" } }
+  signature: { wait: 24h }
+",
+    ),
+    (
+        "at-most-once-without-probe",
+        "steps:
+  charge:
+    effects: at-most-once
+    action: { post: \"bank:/charges\" }
+    compensation: { post: \"bank:/refunds\" }
+",
+    ),
+    ("out-of-scope", "saga: order\nkey: \"{{ saga.id }}-{{ input.id }}\"\nsteps:\n  a: { sleep: 1s }\n"),
+    (
+        "step-not-before",
+        "steps:
+  reserve: { action: { post: \"stock:/a\" }, compensation: none }
+  ship:
+    after: []
+    action: { post: \"post:/shipments\", body: { from: \"{{ steps.reserve.output.shelf }}\" } }
+    compensation: none
+",
+    ),
+    (
+        "sleep-has-no-output",
+        "steps:\n  nap: { sleep: 1s }\n  a: { action: { get: \"stock:/a?x={{ steps.nap.output }}\" } }\n",
+    ),
+    (
+        "compensation-needs-output",
+        "steps:
+  charge:
+    action: { post: \"bank:/charges\" }
+    compensation: { post: \"bank:/charges/{{ output.charge_id }}/refund\" }
+",
+    ),
+    (
+        "probe-without-output",
+        "steps:
+  charge:
+    action: { post: \"bank:/charges\" }
+    probe: { get: \"bank:/charges?order={{ input.id }}\", happened: \"{{ response.status == 200 }}\" }
+    compensation: { post: \"bank:/refunds\" }
+  book: { action: { post: \"stock:/b\", body: \"{{ steps.charge.output.charge_id }}\" }, compensation: none }
+",
+    ),
+    ("constant-key", "saga: order\nkey: nightly\nsteps:\n  a: { sleep: 1s }\n"),
+    (
+        "deadline-over-pivot",
+        "deadline: 10m
+steps:
+  reserve: { action: { post: \"stock:/a\" }, compensation: { post: \"stock:/b\" } }
+  charge: { kind: pivot, action: { post: \"bank:/charges\" } }
+",
+    ),
+    (
+        "timeout-over-deadline",
+        "deadline: 1h\nsteps:\n  approval: { wait: 24h }\n",
+    ),
+    ("sleeps-over-deadline", "deadline: 1h\nsteps:\n  a: { sleep: 40m }\n  b: { sleep: 40m }\n  c: { sleep: 40m }\n"),
+    ("unknown-participant", "steps:\n  a: { action: { get: \"stok:/a\" } }\n"),
+];
+
+/// Mistakes of a kind that is covered above, but that look different.
+#[rustfmt::skip]
+const MORE: &[(&str, &str, &str)] = &[
+    ("alias", "anchor", "steps:\n  a: { sleep: 1s }\n  b: *a\n"),
+    ("bad-target-static-dots", "bad-target", "steps:\n  a: { action: { get: \"stock:/a/../b/{{ input.id }}\" } }\n"),
+    ("bad-target-space", "bad-target", "steps:\n  a: { action: { get: \"stock:/a?q=two words\" } }\n"),
+    ("bad-target-no-participant", "bad-target", "steps:\n  a: { action: { get: \"/a/{{ input.x }}\" } }\n"),
+    ("bad-target-no-slash", "bad-target", "steps:\n  a: { action: { get: \"stock:a\" } }\n"),
+    ("bad-call-none", "bad-call", "steps:\n  a: { action: { body: 1 } }\n"),
+    ("bad-retry-order", "bad-retry", "retry: { initial: 20s }\nsteps:\n  a: { sleep: 1s }\n"),
+    ("bad-retry-factor", "bad-retry", "retry: { factor: 0.5 }\nsteps:\n  a: { sleep: 1s }\n"),
+    ("bad-step-nothing", "bad-step", "steps:\n  a: { description: later }\n"),
+    ("bad-value-not-found", "bad-value", "steps:\n  a: { action: { get: \"stock:/a\" }, compensation: { post: \"stock:/b\", not_found: ignore } }\n"),
+    ("expression-dynamic-step", "bad-expression", "steps:\n  a: { sleep: 1s }\n  b: { action: { get: \"stock:/b/{{ steps[input.x].output }}\" } }\n"),
+    ("expression-function", "bad-expression", "steps:\n  b: { action: { get: \"stock:/b/{{ range(10) }}\" } }\n"),
+    ("expression-statement", "bad-expression", "steps:\n  b: { action: { get: \"stock:/{% if input.x %}b{% endif %}\" } }\n"),
+    ("expression-unclosed", "bad-expression", "steps:\n  b: { action: { get: \"stock:/{{ input.x }\" } }\n"),
+    ("expression-unknown-variable", "bad-expression", "steps:\n  b: { action: { get: \"stock:/{{ inptu.x }}\" } }\n"),
+    ("expression-in-block-text", "bad-expression", "steps:\n  b:\n    action:\n      post: \"stock:/b\"\n      body: |\n        Dear {{ input.name }},\n        {{ inptu.text }}\n    compensation: none\n"),
+    ("missing-happened", "missing-key", "steps:\n  a: { action: { get: \"stock:/a\" }, probe: { get: \"stock:/b\" } }\n"),
+    ("response-outside-probe", "out-of-scope", "steps:\n  a: { action: { get: \"stock:/a/{{ response.status }}\" } }\n"),
+    ("output-outside-compensation", "out-of-scope", "steps:\n  a: { action: { get: \"stock:/a/{{ output }}\" } }\n"),
+    ("retriable-before-compensatable", "retriable-too-early", "steps:\n  a: { kind: retriable, action: { post: \"post:/a\" } }\n  b: { action: { post: \"bank:/b\" }, compensation: none }\n"),
+    ("beside-the-pivot", "compensatable-after-pivot", "steps:\n  a: { kind: pivot, action: { post: \"bank:/a\" } }\n  b: { after: [], action: { post: \"bank:/b\" }, compensation: none }\n  c: { kind: retriable, after: [a, b], action: { post: \"post:/c\" } }\n"),
+    ("own-answer-lost", "cannot-be-undone", "steps:\n  a: { action: { post: \"bank:/a\" } }\n"),
+    ("step-in-template-unknown", "unknown-step", "steps:\n  reserve: { sleep: 1s }\n  b: { action: { get: \"stock:/b/{{ steps.resreve.output.id }}\" } }\n"),
+    ("two-steps-cycle-with-written-order", "cycle", "steps:\n  a: { after: [b], sleep: 1s }\n  b: { sleep: 1s }\n"),
+    ("call-timeout-over-deadline", "timeout-over-deadline", "deadline: 10s\nsteps:\n  a: { action: { get: \"stock:/a\", timeout: 1m } }\n"),
+    ("json-comma", "syntax", "{\"saga\": \"order\" \"key\": 1}\n"),
+    ("tabs", "syntax", "saga: order\nsteps:\n\ta: {}\n"),
+];
+
+#[test]
+fn every_code_has_a_case() {
+    let all: BTreeSet<&str> = codes::ALL.iter().map(|code| code.name).collect();
+    // These need sources that are too large for a table; they have tests of their own.
+    let own = ["too-large", "too-deep", "too-many-steps", "too-many-expressions"];
+    let covered: BTreeSet<&str> = covered().into_iter().chain(own).collect();
+    assert_eq!(all, covered);
+}
+
+#[test]
+fn each_problem_is_found_and_shown() {
+    let cases = CASES.iter().map(|(code, source)| (code, code, source));
+    let more = MORE.iter().map(|(name, code, source)| (name, code, source));
+    let wrong: Vec<String> =
+        cases.chain(more).filter_map(|(name, code, source)| check(name, code, source).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_is_an_end_to_steps_and_expressions() {
+    let steps = |count: usize| (0..count).map(|n| format!("  s{n}: {{ sleep: 1s }}\n")).collect::<String>();
+    let codes = |source: String| {
+        lint::check(&source, None).diagnostics.iter().map(|problem| (problem.code, problem.line)).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(100))), []);
+    assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(101))), [("too-many-steps", 104)]);
+    let body = |count: usize| "{{ input.x }}".repeat(count);
+    let step = |count| {
+        format!(
+            "{HEAD}steps:\n  a:\n    compensation: none\n    action: {{ post: \"s:/a\", body: \"{}\" }}\n",
+            body(count)
+        )
+    };
+    assert_eq!(codes(step(1_999)), []);
+    assert_eq!(codes(step(2_000)), [("too-many-expressions", 6)]);
+}
+
+#[test]
+fn many_problems_are_reported_at_once_and_in_order() {
+    let source = "saga: A\nkey: x\nsteps:\n  a: { after: [b, q], sleep: 5 }\n  b: { kind: pivot, action: { post: \"u:x\" } }\n  c: {}\n";
+    let codes: Vec<&str> = lint::check(source, None).diagnostics.iter().map(|problem| problem.code).collect();
+    let expected = ["bad-name", "constant-key", "unknown-step", "bad-duration", "bad-target", "bad-step"];
+    assert_eq!(codes, expected);
+    // After a hundred it is better to mend some and look again; errors come before warnings then.
+    let junk: String = (0..500).map(|n| format!("k{n}: 1\n")).collect();
+    let problems = lint::check(&format!("saga: a\nkey: x\n{junk}steps: {{ a: {{ sleep: 1s }} }}\n"), None).diagnostics;
+    assert_eq!((problems.len(), problems[0].code), (lint::MAX_DIAGNOSTICS, "unknown-key"));
+}
+
+#[test]
+fn a_diagnostic_is_written_as_the_api_shows_it() {
+    let checked = lint::check(&format!("{HEAD}steps:\n  a: {{ sleep: 0s }}\n"), None);
+    let shown = serde_json::to_value(&checked.diagnostics).unwrap();
+    let expected = serde_json::json!([{
+        "severity": "error", "code": "zero-duration", "message": "`sleep` is zero",
+        "remedy": "give it some time, such as `30s`, or leave the key out", "line": 4, "column": 15,
+    }]);
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn compiling_reports_errors_only() {
+    let warned = format!("{HEAD}steps:\n  a: {{ action: {{ post: \"bank:/a\" }} }}\n");
+    assert!(lint::compile(&warned).is_ok());
+    let wrong = format!("{HEAD}steps:\n  a: {{ action: {{ post: \"bank:/a\" }} }}\n  b: {{ after: q, sleep: 1s }}\n");
+    let codes: Vec<&str> = lint::compile(&wrong).unwrap_err().iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["unknown-step"]);
+}
+
+#[test]
+fn what_is_right_is_left_alone() {
+    #[rustfmt::skip]
+    let cases = [
+        ("a GET has nothing to undo", "steps:\n  a: { action: { get: 'bank:/a' } }\n  b: { action: { get: 'bank:/b' } }\n"),
+        ("the author says that there is nothing to undo", "steps:\n  a: { action: { post: 'bank:/a' }, compensation: none }\n  b: { sleep: 1s }\n"),
+        ("a pivot alone", "steps:\n  a: { kind: pivot, action: { post: 'bank:/a' } }\n"),
+        ("a person may be the pivot", "steps:\n  a: { kind: pivot, wait: 1d }\n  b: { kind: retriable, action: { post: 'post:/a' } }\n"),
+        ("a wait that says that a person looks", "steps:\n  a: { kind: pivot, action: { post: 'bank:/a' } }\n  b: { kind: retriable, wait: 1d }\n"),
+        ("a sleep beside the pivot", "steps:\n  a: { kind: pivot, action: { post: 'bank:/a' } }\n  b: { after: [], sleep: 1s }\n  c: { kind: retriable, after: [a, b], action: { post: 'post:/c' } }\n"),
+        ("retriable steps side by side", "steps:\n  a: { kind: retriable, action: { post: 'post:/a' } }\n  b: { kind: retriable, after: [], action: { post: 'post:/b' } }\n"),
+        ("at most once, with a person for what is lost", "steps:\n  a: { action: { post: 'bank:/a' }, compensation: { post: 'bank:/b' }, effects: at-most-once, probe: { get: 'bank:/a', happened: '{{ true }}' } }\n"),
+        ("a deadline that the pivot keeps", "deadline: 1h\nsteps:\n  a: { action: { post: 'bank:/a' }, compensation: { post: 'bank:/b' } }\n  b: { kind: pivot, action: { post: 'bank:/c' } }\n"),
+        ("a long sleep past the pivot", "deadline: 1h\nsteps:\n  a: { kind: pivot, action: { post: 'bank:/a' } }\n  b: { sleep: 7d }\n  c: { kind: retriable, action: { post: 'post:/c', timeout: 2h } }\n"),
+        ("sleeps side by side", "deadline: 1h\nsteps:\n  a: { sleep: 40m }\n  b: { after: [], sleep: 40m }\n"),
+        ("the output of its own action, told by the probe", "steps:\n  a: { action: { post: 'bank:/a' }, compensation: { delete: 'bank:/a/{{ output.id }}' }, probe: { get: 'bank:/a', happened: '{{ true }}', output: '{{ response.body }}' } }\n"),
+        ("the output of a wait", "steps:\n  a: { wait: 1h }\n  b: { action: { get: 'bank:/a/{{ steps.a.output.id }}' } }\n"),
+        ("an order that is not the written one", "steps:\n  a: { after: b, action: { get: 'bank:/{{ steps.b.output }}' } }\n  b: { after: [], action: { get: 'bank:/b' } }\n"),
+        ("half a segment of dots", "steps:\n  a: { action: { get: 'bank:/a/.{{ input.x }}' } }\n"),
+    ];
+    for (why, source) in cases {
+        let checked = lint::check(&format!("{HEAD}{source}"), Some(&["bank".into(), "post".into()]));
+        assert_eq!(lint::render(source, why, &checked.diagnostics, false), "", "{why}");
+        assert!(checked.definition.is_some(), "{why}");
+    }
+}

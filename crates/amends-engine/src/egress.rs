@@ -1,0 +1,213 @@
+//! The one way out: every call to a participant is made here.
+//!
+//! It resolves a name once and dials only what that gave; it refuses addresses that no participant can have; it
+//! follows no redirect; it bounds time and size; it verifies TLS. What comes back is an [`Answer`], and the line
+//! between *nothing was sent* and *something may have been* is drawn on the careful side.
+
+mod guard;
+
+use crate::orchestrator::OutgoingCall;
+use crate::settings::{Participant, Secret, Settings};
+use amends_core::answer::{Answer, Response};
+use amends_core::limits;
+use bytes::Bytes;
+use guard::GuardedConnector;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long a connection that nobody uses is kept.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Makes calls to participants. It holds their connections.
+pub(crate) struct Egress {
+    participants: BTreeMap<String, Participant>,
+    client: Client<HttpsConnector<GuardedConnector>, Full<Bytes>>,
+}
+
+impl Egress {
+    /// A way out to the participants of the settings.
+    ///
+    /// # Errors
+    /// Where the system's certificates cannot be used.
+    pub(crate) fn new(settings: &Settings) -> Result<Egress, String> {
+        // The process may have chosen its cryptography already; then this changes nothing.
+        let _already_chosen = rustls::crypto::ring::default_provider().install_default();
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .try_with_platform_verifier()
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(GuardedConnector::new(&settings.own_addresses));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Egress { participants: settings.participants.clone(), client })
+    }
+
+    /// Makes a call and waits for its end, for no longer than it may take.
+    pub(crate) async fn call(&self, call: OutgoingCall) -> Answer {
+        let not_sent = |error: String| Answer::NotSent { error };
+        let name = &call.request.participant;
+        let Some(participant) = self.participants.get(name) else {
+            return not_sent(format!("participant `{name}` is not configured; add [participants.{name}] with its url"));
+        };
+        let timeout = Duration::from_millis(call.request.timeout_ms);
+        let request = match self.request(participant, call) {
+            Ok(request) => request,
+            Err(error) => return not_sent(error),
+        };
+        match tokio::time::timeout(timeout, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
+        }
+    }
+
+    fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
+        let deadline = SystemTime::now() + Duration::from_millis(call.request.timeout_ms);
+        let uri = format!("{}{}", participant.url.as_str().trim_end_matches('/'), call.request.path);
+        let mut request = Request::builder()
+            .method(call.request.method.as_str())
+            .uri(&uri)
+            .header("idempotency-key", &call.key)
+            .header("amends-saga", call.saga.to_string())
+            .header("amends-step", &call.step_name)
+            .header("amends-direction", call.direction.as_str())
+            .header("amends-attempt", call.attempt)
+            .header("amends-deadline", httpdate::fmt_http_date(deadline))
+            .header("traceparent", &call.traceparent)
+            .header(USER_AGENT, concat!("amends/", env!("CARGO_PKG_VERSION")));
+        if let Some(key) = &call.action_key {
+            request = request.header("amends-action-key", key);
+        }
+        if call.request.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        for (name, secret) in &participant.headers {
+            let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
+            request = request.header(name, secret.resolve()?);
+        }
+        let body = call.request.body.map_or_else(Bytes::new, Bytes::from);
+        request.body(Full::new(body)).map_err(|error| format!("the request to {uri} cannot be made: {error}"))
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
+        match self.client.request(request).await {
+            Ok(response) => receive(response).await,
+            Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
+            Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
+        }
+    }
+}
+
+/// Reads a response to its end, or to the bound.
+async fn receive(response: http::Response<Incoming>) -> Answer {
+    let status = response.status().as_u16();
+    let retry_after_ms = retry_after_ms(response.headers());
+    let is_text = is_declared_text(response.headers());
+    let mut kept = Vec::new();
+    let mut body = response.into_body();
+    let mut body_dropped = None;
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => kept.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
+            Err(error) => {
+                let error = format!("answered {status}, then the connection broke: {}", innermost(&error));
+                return Answer::Lost { error };
+            }
+        }
+        if kept.len() > limits::OUTPUT_BYTES {
+            body_dropped = Some(format!("the answer is longer than {} bytes and is not kept", limits::OUTPUT_BYTES));
+            kept.clear();
+            break;
+        }
+    }
+    let body = match parse(&kept, is_text) {
+        Ok(body) => body,
+        Err(why) => {
+            body_dropped = Some(why);
+            Value::Null
+        }
+    };
+    Answer::Response(Response { status, retry_after_ms, body: Arc::new(body), body_dropped })
+}
+
+/// A body as JSON if it is JSON, otherwise as text; null if there is none.
+fn parse(bytes: &[u8], is_text: bool) -> Result<Value, String> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    let text = || Value::String(String::from_utf8_lossy(bytes).into_owned());
+    if is_text {
+        return Ok(text());
+    }
+    match serde_json::from_slice::<Value>(bytes) {
+        Ok(value) if is_deeper(&value, limits::JSON_DEPTH) => {
+            Err(format!("the answer is nested deeper than {} and is not kept", limits::JSON_DEPTH))
+        }
+        Ok(value) => Ok(value),
+        Err(_) => Ok(text()),
+    }
+}
+
+/// Whether a value is nested deeper than `bound`.
+fn is_deeper(value: &Value, bound: usize) -> bool {
+    match value {
+        Value::Array(items) => bound == 0 || items.iter().any(|item| is_deeper(item, bound - 1)),
+        Value::Object(fields) => bound == 0 || fields.values().any(|field| is_deeper(field, bound - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+fn is_declared_text(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| kind.starts_with("text/"))
+}
+
+/// `Retry-After` (RFC 9110 §10.2.3) in milliseconds: seconds, or a date.
+fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(seconds.saturating_mul(1_000));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let left = date.duration_since(SystemTime::now()).unwrap_or_default();
+    u64::try_from(left.as_millis()).ok()
+}
+
+impl Secret {
+    /// The value to send; read anew each time, so that it can be rotated.
+    fn resolve(&self) -> Result<HeaderValue, String> {
+        let value = match self {
+            Secret::Env(name) => {
+                std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?
+            }
+            Secret::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| format!("{} cannot be read: {error}", path.display()))?
+                .trim_end_matches(['\r', '\n'])
+                .to_owned(),
+            Secret::Plain(value) => value.clone(),
+        };
+        let mut value =
+            HeaderValue::try_from(value).map_err(|_| format!("{self:?} cannot stand in a header"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// The innermost cause: the part that says something ("connection refused").
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,127 @@
+//! Connects to where a participant may be, and nowhere else.
+//!
+//! A definition names participants, and a participant's name can resolve to anything: the check is made on the
+//! addresses that are then dialled, so no answer of a name server can come between.
+
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How long connecting may take: a participant that does not even answer that is *not done*, not *unknown*.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Addresses outside the link-local ranges at which cloud providers serve credentials to whoever asks.
+const METADATA: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+];
+
+/// A connector that refuses addresses no participant can have.
+#[derive(Clone, Debug)]
+pub(super) struct GuardedConnector {
+    own_addresses: Arc<[SocketAddr]>,
+}
+
+impl GuardedConnector {
+    pub(super) fn new(own_addresses: &[SocketAddr]) -> GuardedConnector {
+        GuardedConnector { own_addresses: own_addresses.into() }
+    }
+
+    async fn connect(self, uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        let mut last = io::Error::new(io::ErrorKind::NotFound, format!("`{host}` has no address"));
+        for address in tokio::net::lookup_host((host.as_str(), port)).await? {
+            if let Some(why) = refusal(address, &self.own_addresses) {
+                last = io::Error::new(io::ErrorKind::PermissionDenied, format!("{address} is refused: {why}"));
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(TokioIo::new(stream));
+                }
+                Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl tower::Service<Uri> for GuardedConnector {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "no connection within 5 s");
+            tokio::time::timeout(CONNECT, connector.connect(uri)).await.map_err(timed_out)?
+        })
+    }
+}
+
+/// Why an address is refused, if it is.
+fn refusal(address: SocketAddr, own_addresses: &[SocketAddr]) -> Option<&'static str> {
+    let ip = address.ip().to_canonical();
+    let is_link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    let is_own = |own: &SocketAddr| {
+        let own_ip = own.ip().to_canonical();
+        own.port() == address.port() && (own_ip == ip || (own_ip.is_unspecified() && ip.is_loopback()))
+    };
+    if is_link_local || METADATA.contains(&ip) {
+        Some("link-local and metadata addresses are never participants")
+    } else if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        Some("it is not the address of one machine")
+    } else if own_addresses.iter().any(is_own) {
+        Some("it is this server itself")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refusal;
+
+    #[test]
+    fn addresses_that_no_participant_can_have_are_refused() {
+        let own = ["127.0.0.1:7700".parse().expect("an address")];
+        for (address, is_refused) in [
+            ("127.0.0.1:7101", false),
+            ("10.0.0.7:80", false),
+            ("[2001:db8::1]:443", false),
+            ("127.0.0.1:7700", true),
+            ("[::ffff:127.0.0.1]:7700", true),
+            ("169.254.169.254:80", true),
+            ("169.254.0.1:80", true),
+            ("[::ffff:169.254.169.254]:80", true),
+            ("[fe80::1]:80", true),
+            ("[fd00:ec2::254]:80", true),
+            ("100.100.100.200:80", true),
+            ("0.0.0.0:7700", true),
+            ("[::]:80", true),
+            ("224.0.0.1:80", true),
+            ("255.255.255.255:80", true),
+        ] {
+            let parsed = address.parse().expect("an address");
+            assert_eq!(refusal(parsed, &own).is_some(), is_refused, "{address}");
+        }
+    }
+}

@@ -1,0 +1,841 @@
+//! The engine proper: which saga does what next, and in which order.
+//!
+//! A plain value without sockets, clock, tasks or a store. Whoever drives it
+//!
+//! 1. hands in what happened, with [`Orchestrator::handle`];
+//! 2. calls [`Orchestrator::turn`] when there is nothing more to hand in for now, and when [`Orchestrator::wake_at`]
+//!    has come;
+//! 3. does what [`Orchestrator::outputs`] says, and hands in the results.
+//!
+//! The order of things is that of `Orchestrator::pursue` and `Orchestrator::committed`: decide, commit, and only
+//! then perform, answer and announce. Whatever reaches a saga while its last decision is being committed waits for
+//! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
+
+mod lane;
+mod lanes;
+mod live;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{EngineError, Gauges, Order, Settings, Snapshot};
+use amends_core::answer::Answer;
+use amends_core::definition::Definition;
+use amends_core::machine::{
+    Command, Decision, Direction, Event, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
+};
+use amends_core::time::Timestamp;
+use amends_store::{Birth, Commit, Dedupe, Outcome, Receive, Received, Record, Rest, StoreError, Write};
+use lanes::Lanes;
+use live::{Cause, Live, Staged};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub use lanes::OutgoingCall;
+pub use live::is_settled;
+
+/// Names a caller who waits for an answer.
+pub type ReplyId = u64;
+/// Names a call that is in flight.
+pub type CallId = u64;
+
+/// How many sagas are claimed from the store at once.
+const CLAIM: usize = 500;
+/// How long to wait before a batch that the store could not take is offered again.
+const STORE_RETRY_MS: u64 = 250;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody wants to start a saga.
+    Start(Box<StartInput>),
+    /// Somebody asks something of a saga that exists.
+    Order {
+        /// Who waits.
+        reply: ReplyId,
+        /// The saga.
+        saga: Uuid,
+        /// What is asked.
+        order: Order,
+    },
+    /// Somebody waits for a saga to finish or to get stuck.
+    Await {
+        /// Who waits.
+        reply: ReplyId,
+        /// The saga.
+        saga: Uuid,
+    },
+    /// The batch of [`Output::Commit`] was committed, or not.
+    Committed(Result<Vec<Outcome>, StoreError>),
+    /// The answer to [`Output::Claim`].
+    Claimed(Result<(Vec<Loaded>, Option<Timestamp>), StoreError>),
+    /// The answer to [`Output::Acquire`].
+    Acquired {
+        /// The saga.
+        saga: Uuid,
+        /// What came of it.
+        result: Result<Taken, StoreError>,
+    },
+    /// The answer to [`Output::Receive`].
+    Received {
+        /// Whose messages.
+        participant: String,
+        /// What came.
+        result: Result<Received, StoreError>,
+    },
+    /// A call has ended.
+    Answered {
+        /// Which.
+        call: CallId,
+        /// With what.
+        answer: Answer,
+        /// Milliseconds that it took.
+        took_ms: u64,
+    },
+}
+
+/// A start, with everything that had to be looked up or drawn for it.
+#[derive(Debug)]
+pub struct StartInput {
+    /// Who waits for it to be accepted.
+    pub reply: ReplyId,
+    /// Who waits for it to finish or to get stuck, if anyone does.
+    pub settled: Option<ReplyId>,
+    /// The new saga's id.
+    pub id: Uuid,
+    /// The definition.
+    pub definition: Arc<Definition>,
+    /// The input.
+    pub input: Arc<Value>,
+    /// The trace context that it came with.
+    pub traceparent: Option<String>,
+}
+
+/// A saga out of the store, with its definition or the reason why that cannot be read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The saga.
+    pub record: Record,
+    /// Its definition.
+    pub definition: Result<Arc<Definition>, String>,
+}
+
+/// What came of taking one saga from the store: [`amends_store::Acquired`], with the definition.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is this incarnation's now.
+    Yours(Box<Loaded>),
+    /// It is finished.
+    Finished(Box<Loaded>),
+    /// Another incarnation owns it.
+    Elsewhere,
+    /// There is none.
+    Missing,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Commit this batch; no other is given until the result is handed in.
+    Commit(Vec<Commit>),
+    /// Claim what is due.
+    Claim {
+        /// How many at most.
+        limit: usize,
+    },
+    /// Take one saga.
+    Acquire {
+        /// Which.
+        saga: Uuid,
+    },
+    /// Receive messages.
+    Receive(Receive),
+    /// Call a participant.
+    Call(Box<OutgoingCall>),
+    /// Answer a caller.
+    Reply {
+        /// Whom.
+        reply: ReplyId,
+        /// With what.
+        result: Result<Reply, EngineError>,
+    },
+    /// Tell whoever listens what was committed.
+    Announce {
+        /// The saga after the events.
+        saga: Snapshot,
+        /// The events with their numbers.
+        events: Vec<(u64, Timestamp, Event)>,
+    },
+    /// The engine cannot go on.
+    Fatal(EngineError),
+}
+
+/// What a caller is told.
+#[derive(Debug)]
+pub enum Reply {
+    /// The saga was accepted.
+    Accepted(Snapshot),
+    /// The same work was accepted before, as this saga.
+    Existing(Uuid),
+    /// The saga now: after an order was carried out, or when it finished or got stuck.
+    Saga(Snapshot),
+}
+
+/// The engine proper. See the module's documentation for how it is driven.
+pub struct Orchestrator {
+    settings: Settings,
+    now: Timestamp,
+    live: BTreeMap<Uuid, Live>,
+    /// What waits for a saga to be taken from the store.
+    wanted: BTreeMap<Uuid, Vec<(Cause, Want)>>,
+    /// Who waits for a saga to finish or to get stuck.
+    waiters: BTreeMap<Uuid, Vec<ReplyId>>,
+    /// When the sagas in memory have something to do.
+    timers: BTreeSet<(Timestamp, Uuid)>,
+    lanes: Lanes,
+    /// Decided, for the next batch. A saga has at most one commit in here and in `committing` together.
+    batch: Vec<Commit>,
+    /// The batch on its way, kept in case the store cannot take it.
+    committing: Vec<Commit>,
+    commit_retry_at: Option<Timestamp>,
+    claim: Claim,
+    /// Set when the engine is stopping: nothing new is taken up.
+    closed: bool,
+    chance: fastrand::Rng,
+    outputs: VecDeque<Output>,
+}
+
+/// What is wanted of a saga that is not in memory yet.
+#[derive(Debug)]
+enum Want {
+    Order(Order),
+    Command(Command),
+    /// The message for this step's compensation was received.
+    Message { step: String, receives: u32 },
+}
+
+#[derive(Debug, PartialEq)]
+enum Claim {
+    At(Timestamp),
+    OnItsWay { again_at: Timestamp },
+}
+
+impl Orchestrator {
+    /// An engine with nothing in memory. `seed` is where its chance comes from.
+    #[must_use]
+    pub fn new(settings: Settings, now: Timestamp, seed: u64) -> Orchestrator {
+        Orchestrator {
+            lanes: Lanes::new(&settings, now),
+            settings,
+            now,
+            live: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            batch: Vec::new(),
+            committing: Vec::new(),
+            commit_retry_at: None,
+            claim: Claim::At(now),
+            closed: false,
+            chance: fastrand::Rng::with_seed(seed),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.now = now;
+        match input {
+            Input::Start(start) => self.start(*start),
+            Input::Order { reply, saga, order } => self.want(saga, Cause::Caller(reply), Want::Order(order)),
+            Input::Await { reply, saga } => self.wait(reply, saga),
+            Input::Committed(Ok(outcomes)) => self.committed(outcomes),
+            Input::Committed(Err(error)) => self.commit_failed(error),
+            Input::Claimed(result) => self.claimed(result),
+            Input::Acquired { saga, result } => self.acquired(saga, result),
+            Input::Received { participant, result } => self.received(&participant, result),
+            Input::Answered { call, answer, took_ms } => self.answered(call, answer, took_ms),
+        }
+    }
+
+    /// Does what is due, and sends off what has gathered.
+    pub fn turn(&mut self, now: Timestamp) {
+        self.now = now;
+        while let Some((at, saga)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, saga));
+            self.submit(saga, Cause::Itself, Command::Tick);
+        }
+        self.dispatch();
+        self.claim_due();
+        if self.commit_retry_at.is_some_and(|at| at <= now) {
+            self.commit_retry_at = None;
+            self.outputs.push_back(Output::Commit(self.committing.clone()));
+        } else if self.committing.is_empty() && !self.batch.is_empty() {
+            self.committing = std::mem::take(&mut self.batch);
+            self.outputs.push_back(Output::Commit(self.committing.clone()));
+        }
+    }
+
+    /// Takes up nothing new from here on: no saga is claimed, no message received, no call begun. What is in flight
+    /// ends, and is recorded.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Hands out what is to be done, in order.
+    pub fn outputs(&mut self) -> impl Iterator<Item = Output> + '_ {
+        self.outputs.drain(..)
+    }
+
+    /// When [`Orchestrator::turn`] is to be called if nothing happens before.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let claim = match self.claim {
+            Claim::At(at) if self.has_room() && !self.closed => Some(at),
+            Claim::At(_) | Claim::OnItsWay { .. } => None,
+        };
+        let lanes = if self.closed { None } else { self.lanes.wake_at(self.now) };
+        [timer, claim, self.commit_retry_at, lanes].into_iter().flatten().min()
+    }
+
+    /// What is in its hands.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges { live_sagas: self.live.len(), participants: self.lanes.gauges(self.now) }
+    }
+
+    /// Whether nothing is on its way: no commit, no call.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.committing.is_empty() && self.batch.is_empty() && self.lanes.in_flight() == 0
+    }
+
+    // --- In ------------------------------------------------------------------------------------------------
+
+    fn start(&mut self, start: StartInput) {
+        let StartInput { reply, settled, id, definition, input, traceparent } = start;
+        let identity = match identify(&definition, &input) {
+            Ok(_) if !self.has_room() => return self.reply(reply, Err(EngineError::Overloaded)),
+            Ok(identity) => identity,
+            Err(error) => return self.reply(reply, Err(EngineError::BadInput(error))),
+        };
+        let birth = Arc::new(self.birth(&definition, &identity));
+        let moment = self.moment();
+        let decision = begin(&definition, Start { id, key: identity.key, input, traceparent }, moment);
+        self.waiters.entry(id).or_default().extend(settled);
+        let live = Live::new(Snapshot { id, birth, definition, saga: decision.saga.clone() }, 0);
+        self.live.insert(id, live);
+        self.stage(id, vec![(Cause::Caller(reply), decision)], Vec::new());
+    }
+
+    fn birth(&self, definition: &Definition, identity: &Identity) -> Birth {
+        let window = definition.dedupe.as_ref().map(|dedupe| dedupe.within_ms);
+        let dedupe = identity.dedupe.clone().zip(window);
+        Birth {
+            definition: definition.name.clone(),
+            version: definition.version.clone(),
+            key: identity.key.clone(),
+            fingerprint: identity.fingerprint.clone(),
+            dedupe: dedupe.map(|(digest, within_ms)| Dedupe { digest, until: self.now.plus(within_ms) }),
+            created_at: self.now,
+        }
+    }
+
+    fn wait(&mut self, reply: ReplyId, saga: Uuid) {
+        match self.live.get(&saga) {
+            Some(live) if live.is_settled() => self.reply(reply, Ok(Reply::Saga(live.snapshot.clone()))),
+            Some(_) | None => self.waiters.entry(saga).or_default().push(reply),
+        }
+    }
+
+    fn claim_due(&mut self) {
+        if let Claim::At(at) = self.claim
+            && at <= self.now
+            && self.has_room()
+            && !self.closed
+        {
+            self.claim = Claim::OnItsWay { again_at: self.now.plus(self.settings.sweep_ms) };
+            self.outputs.push_back(Output::Claim { limit: CLAIM });
+        }
+    }
+
+    fn claimed(&mut self, result: Result<(Vec<Loaded>, Option<Timestamp>), StoreError>) {
+        let sweep_at = self.now.plus(self.settings.sweep_ms);
+        let asked_for = match self.claim {
+            Claim::OnItsWay { again_at } => again_at,
+            Claim::At(at) => at,
+        };
+        match result {
+            Ok((sagas, _)) if sagas.len() >= CLAIM => {
+                self.claim = Claim::At(self.now);
+                sagas.into_iter().for_each(|saga| self.take_in(saga));
+            }
+            Ok((sagas, next_due)) => {
+                let next_due = next_due.unwrap_or(sweep_at).min(asked_for).max(self.now.plus(1));
+                self.claim = Claim::At(next_due.min(sweep_at));
+                sagas.into_iter().for_each(|saga| self.take_in(saga));
+            }
+            Err(error) => {
+                self.claim = Claim::At(sweep_at);
+                self.store_failed(error);
+            }
+        }
+    }
+
+    /// Sees to it that what is due at `at` is claimed in time.
+    fn claim_by(&mut self, at: Timestamp) {
+        match &mut self.claim {
+            Claim::At(planned) => *planned = at.min(*planned),
+            Claim::OnItsWay { again_at } => *again_at = at.min(*again_at),
+        }
+    }
+
+    fn acquired(&mut self, saga: Uuid, result: Result<Taken, StoreError>) {
+        let refusal = match result {
+            Ok(Taken::Yours(loaded)) => return self.take_in(*loaded),
+            Ok(Taken::Finished(loaded)) => match loaded.definition.and_then(|definition| {
+                Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string())
+            }) {
+                Ok((snapshot, _)) => {
+                    let status = snapshot.saga.status().as_str();
+                    EngineError::Conflict(format!("the saga is finished: it is {status}"))
+                }
+                Err(_) => EngineError::Unreadable(saga),
+            },
+            Ok(Taken::Elsewhere) => EngineError::Conflict("another orchestrator is working on this saga".into()),
+            Ok(Taken::Missing) => EngineError::UnknownSaga(saga),
+            Err(error) => {
+                self.store_failed(error.clone());
+                EngineError::Store(error)
+            }
+        };
+        for (cause, want) in self.wanted.remove(&saga).unwrap_or_default() {
+            if let Want::Message { step, .. } = &want {
+                self.lanes.forget(saga, step);
+            }
+            if let Cause::Caller(reply) = cause {
+                self.reply(reply, Err(refusal.clone()));
+            }
+        }
+    }
+
+    /// Takes a saga into memory and goes on where it stands: the fold of its history, then the ordinary loop.
+    fn take_in(&mut self, loaded: Loaded) {
+        let id = loaded.record.id;
+        let wants = self.wanted.remove(&id).unwrap_or_default();
+        if self.live.contains_key(&id) {
+            return wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
+        }
+        let after = loaded.record.events.len() as u64;
+        let read = loaded.definition.and_then(|definition| {
+            Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string())
+        });
+        match read {
+            Ok((snapshot, _)) => {
+                self.live.insert(id, Live::new(snapshot, after));
+                let extra = self.reprieve(&loaded.record, &wants);
+                self.pursue(id, vec![(Cause::Itself, Command::Recover)], extra);
+                for (cause, want) in wants {
+                    self.want(id, cause, want);
+                }
+            }
+            Err(why) => self.quarantine(&loaded.record, &why, wants),
+        }
+    }
+
+    /// A saga that was set aside and can be read again: settles its dead letter in the name of whoever asked.
+    fn reprieve(&self, record: &Record, wants: &[(Cause, Want)]) -> Vec<Write> {
+        let asked = wants.iter().find_map(|(_, want)| match want {
+            Want::Order(Order::Settle { letter: 0, operator, .. }) => Some(operator),
+            _ => None,
+        });
+        asked.map_or_else(Vec::new, |operator| writes::reprieve(record.id, operator, self.now))
+    }
+
+    /// Sets a saga aside that cannot be read: visible, and in nobody's way.
+    fn quarantine(&mut self, record: &Record, why: &str, wants: Vec<(Cause, Want)>) {
+        tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
+        for (cause, want) in wants {
+            if let Want::Message { step, .. } = &want {
+                self.lanes.forget(record.id, step);
+            }
+            if let Cause::Caller(reply) = cause {
+                self.reply(reply, Err(EngineError::Unreadable(record.id)));
+            }
+        }
+        self.batch.push(writes::quarantine(record, why, self.now));
+    }
+
+    fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {
+        match result {
+            Ok(received) => {
+                for message in self.lanes.received(participant, received, self.now) {
+                    let want = Want::Message { step: message.step, receives: message.receives };
+                    self.want(message.saga, Cause::Itself, want);
+                }
+            }
+            Err(error) => {
+                self.lanes.not_received(participant, self.now.plus(self.settings.sweep_ms), self.now);
+                self.store_failed(error);
+            }
+        }
+    }
+
+    fn answered(&mut self, call: CallId, answer: Answer, took_ms: u64) {
+        let Some(ended) = self.lanes.ended(call, &answer, took_ms, self.now) else { return };
+        let command = Command::Answered {
+            step: ended.step,
+            direction: ended.direction,
+            attempt: ended.attempt,
+            answer,
+        };
+        self.submit(ended.saga, Cause::Itself, command);
+    }
+
+    /// Brings what is wanted to the saga, taking the saga from the store first where it must be.
+    fn want(&mut self, id: Uuid, cause: Cause, want: Want) {
+        let Some(live) = self.live.get(&id) else {
+            let waiting = self.wanted.entry(id).or_default();
+            waiting.push((cause, want));
+            if waiting.len() == 1 {
+                self.outputs.push_back(Output::Acquire { saga: id });
+            }
+            return;
+        };
+        match live::command(&live.snapshot.definition, want) {
+            Ok(command) => self.submit(id, cause, command),
+            Err(error) => {
+                if let Cause::Caller(reply) = cause {
+                    let result = match error {
+                        // The saga could be read again: what was asked for has happened.
+                        None => Ok(Reply::Saga(live.snapshot.clone())),
+                        Some(error) => Err(error),
+                    };
+                    self.reply(reply, result);
+                }
+            }
+        }
+    }
+
+    // --- Decide, commit, perform ---------------------------------------------------------------------------
+
+    /// Lets a command reach a saga, as soon as the saga's last decision is committed.
+    fn submit(&mut self, id: Uuid, cause: Cause, command: Command) {
+        match self.live.get_mut(&id) {
+            Some(live) if live.staged.is_some() => live.inbox.push_back((cause, command)),
+            Some(_) => self.pursue(id, vec![(cause, command)], Vec::new()),
+            // A saga at rest was put there by a commit that knew of everything in flight: nobody waits for this.
+            None => tracing::debug!(saga = %id, ?command, "nobody waits for this any more"),
+        }
+    }
+
+    /// Decides what follows from the commands, one after the other, and stages it as one commit.
+    fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, mut extra: Vec<Write>) {
+        let Some(live) = self.live.get(&id) else { return };
+        let definition = live.snapshot.definition.clone();
+        let mut saga: Saga = live.snapshot.saga.clone();
+        let mut decisions = Vec::new();
+        let mut must_write = !extra.is_empty();
+        for (cause, command) in commands {
+            // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
+            must_write |= command == Command::Recover;
+            match decide(&definition, &saga, &command, self.moment()) {
+                Ok(decision) => {
+                    saga = decision.saga.clone();
+                    if let (Command::Received { step, .. }, true) = (&command, decision.calls.is_empty()) {
+                        self.lanes.forget(id, &definition.steps[*step].name);
+                    }
+                    decisions.push((cause, decision));
+                }
+                Err(refusal) => self.refused(id, &definition, cause, &command, refusal, &mut extra),
+            }
+        }
+        must_write |= !extra.is_empty() || decisions.iter().any(|(_, decision)| !decision.events.is_empty());
+        if must_write {
+            self.stage(id, decisions, extra);
+        } else {
+            // Nothing to write: a message whose compensation is to be performed, whose intent is the message.
+            for (cause, decision) in decisions {
+                self.tell(&Snapshot { saga: decision.saga, ..self.live[&id].snapshot.clone() }, vec![cause], false);
+                self.perform(id, decision.calls);
+            }
+            self.set_timer(id);
+        }
+    }
+
+    fn refused(
+        &mut self,
+        id: Uuid,
+        definition: &Definition,
+        cause: Cause,
+        command: &Command,
+        refusal: Refusal,
+        extra: &mut Vec<Write>,
+    ) {
+        match refusal {
+            Refusal::Conflict(why) => {
+                if let Cause::Caller(reply) = cause {
+                    self.reply(reply, Err(EngineError::Conflict(why)));
+                }
+            }
+            Refusal::Stale => {
+                tracing::debug!(saga = %id, ?command, "nobody waits for this any more");
+                if let Command::Received { step, .. } = command {
+                    let step = definition.steps[*step].name.clone();
+                    self.lanes.forget(id, &step);
+                    extra.push(Write::DeleteMessage { step });
+                }
+            }
+        }
+    }
+
+    /// Puts decisions about one saga into the next batch.
+    fn stage(&mut self, id: Uuid, decisions: Vec<(Cause, Decision)>, extra: Vec<Write>) {
+        let keep_until = self.now.plus(if self.has_room() { self.settings.keep_ms } else { 0 });
+        let live = self.live.get_mut(&id).expect("decisions are about a saga in memory");
+        let mut staged = Staged::new(live.snapshot.saga.clone());
+        for (cause, decision) in decisions {
+            staged.add(cause, decision, self.now);
+        }
+        staged.rest = writes::rest(&live.snapshot.definition, &staged.saga, keep_until);
+        let mut commit = writes::commit(&writes::Decided {
+            definition: &live.snapshot.definition,
+            birth: &live.snapshot.birth,
+            is_first: live.after == 0,
+            after: live.after,
+            events: &staged.events,
+            saga: &staged.saga,
+            rest: staged.rest,
+        });
+        commit.writes.extend(extra);
+        live.staged = Some(staged);
+        self.batch.push(commit);
+    }
+
+    /// The batch is durable: now, and not before, its calls are made and its callers are told.
+    fn committed(&mut self, outcomes: Vec<Outcome>) {
+        let batch = std::mem::take(&mut self.committing);
+        debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
+        for (commit, outcome) in batch.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Committed => {
+                    self.expect_messages(&commit.writes);
+                    self.carry_out(commit.saga);
+                }
+                Outcome::Exists { saga, same_input: true } | Outcome::Duplicate { saga } => {
+                    self.unborn(commit.saga, saga, None);
+                }
+                Outcome::Exists { saga, same_input: false } => {
+                    let key = commit.birth.map(|birth| birth.key).unwrap_or_default();
+                    self.unborn(commit.saga, saga, Some(EngineError::KeyReused { saga, key }));
+                }
+                Outcome::Stale => self.stale(commit.saga),
+            }
+        }
+    }
+
+    /// The lanes need not go looking for messages that this engine has written itself.
+    fn expect_messages(&mut self, writes: &[Write]) {
+        for write in writes {
+            if let Write::PutMessage { participant, at, .. } = write {
+                self.lanes.expect_message(participant, *at, self.now);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: Uuid) {
+        // A saga that was set aside as unreadable is not in memory: nothing follows from its commit.
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let Some(staged) = live.staged.take() else { return };
+        let turned_back = live.turns_back_with(&staged);
+        live.after = staged.saga.sequence;
+        live.snapshot.saga = staged.saga;
+        let snapshot = live.snapshot.clone();
+        let first = snapshot.saga.sequence + 1 - staged.events.len() as u64;
+        if !staged.events.is_empty() {
+            let events = staged.events.into_iter().enumerate();
+            let events = events.map(|(index, (at, event))| (first + index as u64, at, event)).collect();
+            self.outputs.push_back(Output::Announce { saga: snapshot.clone(), events });
+        }
+        self.tell(&snapshot, staged.causes, first == 1);
+        self.perform(id, staged.calls);
+        if turned_back {
+            self.lanes.withdraw(id).into_iter().for_each(|call| self.not_sent(call));
+        }
+        self.settle_down(id, staged.rest);
+    }
+
+    /// Tells the callers what their commands came to, and those who wait for the end when it has come.
+    fn tell(&mut self, snapshot: &Snapshot, causes: Vec<Cause>, is_new: bool) {
+        for cause in causes {
+            if let Cause::Caller(reply) = cause {
+                let saga = snapshot.clone();
+                self.reply(reply, Ok(if is_new { Reply::Accepted(saga) } else { Reply::Saga(saga) }));
+            }
+        }
+        if live::is_settled(&snapshot.saga) {
+            for reply in self.waiters.remove(&snapshot.id).unwrap_or_default() {
+                self.reply(reply, Ok(Reply::Saga(snapshot.clone())));
+            }
+        }
+    }
+
+    /// After a commit: what has waited for it is decided; otherwise the saga is kept, or let go of.
+    fn settle_down(&mut self, id: Uuid, rest: Rest) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        if live.staged.is_some() {
+            return;
+        }
+        let waiting: Vec<_> = live.inbox.drain(..).collect();
+        if !waiting.is_empty() {
+            self.pursue(id, waiting, Vec::new());
+            // What has waited may have come to nothing; if it has not, another commit is on its way now.
+            return self.settle_down(id, rest);
+        }
+        match rest {
+            Rest::Owned => self.set_timer(id),
+            Rest::Until(at) => {
+                self.let_go(id);
+                self.claim_by(at);
+            }
+            Rest::Parked | Rest::Finished(_) => drop(self.let_go(id)),
+        }
+    }
+
+    fn let_go(&mut self, id: Uuid) -> Option<Live> {
+        let live = self.live.remove(&id)?;
+        if let Some(timer) = live.timer {
+            self.timers.remove(&(timer, id));
+        }
+        Some(live)
+    }
+
+    /// Wakes the saga when it has something to do by itself.
+    fn set_timer(&mut self, id: Uuid) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let next = live.snapshot.saga.wake_at(&live.snapshot.definition);
+        if let Some(timer) = std::mem::replace(&mut live.timer, next) {
+            self.timers.remove(&(timer, id));
+        }
+        self.timers.extend(next.map(|at| (at, id)));
+    }
+
+    /// The start was one of work that exists already: its saga never came to be.
+    fn unborn(&mut self, id: Uuid, existing: Uuid, error: Option<EngineError>) {
+        let Some(live) = self.live.remove(&id) else { return };
+        let waiters = self.waiters.remove(&id).unwrap_or_default();
+        let starters = live.staged.into_iter().flat_map(|staged| staged.causes);
+        for cause in starters.chain(waiters.into_iter().map(Cause::Caller)) {
+            if let Cause::Caller(reply) = cause {
+                let result = error.clone().map_or(Ok(Reply::Existing(existing)), Err);
+                self.reply(reply, result);
+            }
+        }
+    }
+
+    /// The saga has moved on without this engine: what it knows is worthless, so it is read anew.
+    fn stale(&mut self, id: Uuid) {
+        tracing::warn!(saga = %id, "a commit was refused because the saga has moved on; it is read anew");
+        let Some(mut live) = self.let_go(id) else { return };
+        let staged = live.staged.take().into_iter().flat_map(|staged| staged.causes);
+        for cause in staged.chain(live.inbox.drain(..).map(|(cause, _)| cause)) {
+            if let Cause::Caller(reply) = cause {
+                let why = "the saga has moved on meanwhile; look at it and ask again";
+                self.reply(reply, Err(EngineError::Conflict(why.into())));
+            }
+        }
+        self.want(id, Cause::Itself, Want::Command(Command::Tick));
+    }
+
+    fn commit_failed(&mut self, error: StoreError) {
+        match &error {
+            StoreError::Unavailable(why) => {
+                tracing::error!(%why, "the store cannot take a commit; it is offered again");
+                self.drop_starts(&error);
+                if !self.committing.is_empty() {
+                    self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
+                }
+            }
+            StoreError::Fenced | StoreError::Damaged(_) => self.store_failed(error),
+        }
+    }
+
+    /// Nothing of the batch was written, so starts in it can be refused; everything else must be kept.
+    fn drop_starts(&mut self, error: &StoreError) {
+        let (starts, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.committing).into_iter().partition(|commit| commit.birth.is_some());
+        self.committing = kept;
+        for start in starts {
+            let Some(live) = self.live.remove(&start.saga) else { continue };
+            let waiters = self.waiters.remove(&start.saga).unwrap_or_default();
+            let causes = live.staged.into_iter().flat_map(|staged| staged.causes);
+            for cause in causes.chain(waiters.into_iter().map(Cause::Caller)) {
+                if let Cause::Caller(reply) = cause {
+                    self.reply(reply, Err(EngineError::Store(error.clone())));
+                }
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: StoreError) {
+        match error {
+            StoreError::Unavailable(why) => tracing::error!(%why, "the store is not available"),
+            StoreError::Fenced | StoreError::Damaged(_) => {
+                self.outputs.push_back(Output::Fatal(EngineError::Store(error)));
+            }
+        }
+    }
+
+    // --- Out -----------------------------------------------------------------------------------------------
+
+    /// Queues calls whose intent is committed; they are made as soon as their participant has a place.
+    fn perform(&mut self, id: Uuid, calls: Vec<PlannedCall>) {
+        let Some(live) = self.live.get(&id) else { return };
+        for call in calls {
+            self.lanes.queue(&live.snapshot, call, self.now);
+        }
+    }
+
+    /// Makes the calls that have a place, and asks for messages where there are places for compensations.
+    fn dispatch(&mut self) {
+        if self.closed {
+            return;
+        }
+        while let Some(call) = self.lanes.next_call(self.now) {
+            let wanted = self.live.get(&call.saga).is_some_and(|live| live.still_wants(&call));
+            if wanted {
+                self.outputs.push_back(Output::Call(Box::new(call)));
+            } else {
+                self.lanes.cancel(&call, self.now);
+                self.not_sent(call);
+            }
+        }
+        let requests = self.lanes.receives(self.now, self.settings.visibility_ms);
+        self.outputs.extend(requests.into_iter().map(Output::Receive));
+    }
+
+    /// A call was given up before it was sent. A compensation's message says by itself when its turn comes again.
+    fn not_sent(&mut self, call: OutgoingCall) {
+        let OutgoingCall { saga, step, direction, attempt, .. } = call;
+        if direction != Direction::Compensation {
+            let answer = Answer::NotSent { error: "the saga was held or turned back before it was sent".into() };
+            self.submit(saga, Cause::Itself, Command::Answered { step, direction, attempt, answer });
+        }
+    }
+
+    fn reply(&mut self, reply: ReplyId, result: Result<Reply, EngineError>) {
+        self.outputs.push_back(Output::Reply { reply, result });
+    }
+
+    fn has_room(&self) -> bool {
+        self.live.len() < self.settings.live_sagas
+    }
+
+    fn moment(&mut self) -> Moment {
+        Moment { now: self.now, chance: self.chance.u64(..) }
+    }
+}

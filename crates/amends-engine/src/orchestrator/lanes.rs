@@ -1,0 +1,397 @@
+//! The participants' lanes: what waits for a participant, and what is in flight there.
+//!
+//! A slow participant fills its own lane and no other. Actions and probes have their bound; compensations have a
+//! bound of their own, a breaker, and the pace that all participants share.
+
+use super::CallId;
+use super::lane::{Breaker, Pace};
+use crate::settings::{Participant, Settings};
+use crate::{Gauges, ParticipantGauges, Snapshot, trace};
+use amends_core::answer::{
+    ActionOutcome, Answer, CompensationOutcome, ProbeOutcome, classify_action, classify_compensation, classify_probe,
+};
+use amends_core::definition::StepIndex;
+use amends_core::idempotency::{action_key, compensation_key};
+use amends_core::machine::{Direction, PlannedCall, Request};
+use amends_core::time::Timestamp;
+use amends_store::{Message, Receive, Received};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use uuid::Uuid;
+
+/// A call that is to be made, with everything that goes over the wire.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutgoingCall {
+    /// Names the call until it has ended.
+    pub id: CallId,
+    /// The saga.
+    pub saga: Uuid,
+    /// The step.
+    pub step: StepIndex,
+    /// The step's name.
+    pub step_name: String,
+    /// Which of the step's calls.
+    pub direction: Direction,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// `Idempotency-Key`: the same on every attempt.
+    pub key: String,
+    /// On a compensation, the key of the action to undo.
+    pub action_key: Option<String>,
+    /// The call's place in the trace.
+    pub traceparent: String,
+    /// What is sent.
+    pub request: Request,
+}
+
+/// A call that has ended, as far as the saga must know.
+pub(super) struct Ended {
+    pub(super) saga: Uuid,
+    pub(super) step: StepIndex,
+    pub(super) direction: Direction,
+    pub(super) attempt: u32,
+}
+
+/// A call in flight: what must be known of it when it ends.
+#[derive(Clone, Debug)]
+struct Flight {
+    participant: String,
+    step_name: String,
+    saga: Uuid,
+    step: StepIndex,
+    direction: Direction,
+    attempt: u32,
+}
+
+/// All lanes, and what they share.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    lanes: BTreeMap<String, Lane>,
+    pace: Pace,
+    flying: BTreeMap<CallId, Flight>,
+    next_id: CallId,
+}
+
+#[derive(Debug)]
+struct Lane {
+    in_flight_bound: usize,
+    compensations_bound: usize,
+    calls: VecDeque<OutgoingCall>,
+    calls_in_flight: usize,
+    compensations: VecDeque<OutgoingCall>,
+    compensations_in_flight: usize,
+    /// Messages that were received and not dealt with yet, by saga and step: a message that becomes visible again
+    /// meanwhile is not taken twice.
+    held: BTreeSet<(Uuid, String)>,
+    breaker: Breaker,
+    receive: ReceiveState,
+    /// Of those asked for, how many have not come yet.
+    asked_for: usize,
+    ended: BTreeMap<(&'static str, &'static str), u64>,
+    latency: (Vec<u64>, u64),
+}
+
+#[derive(Debug)]
+enum ReceiveState {
+    At(Timestamp),
+    OnItsWay { again_at: Option<Timestamp> },
+}
+
+/// How often a lane looks for messages that it was not told of.
+const RECEIVE_MS: u64 = 1_000;
+
+impl Lanes {
+    pub(super) fn new(settings: &Settings, now: Timestamp) -> Lanes {
+        let lanes = settings.participants.iter().map(|(name, settings)| (name.clone(), Lane::new(settings, now)));
+        Lanes {
+            lanes: lanes.collect(),
+            pace: Pace::new(settings.compensations_per_second),
+            flying: BTreeMap::new(),
+            next_id: 1,
+        }
+    }
+
+    /// The participant's lane. One that is not configured has a lane too: its calls fail, visibly, one by one.
+    fn lane(&mut self, participant: &str, now: Timestamp) -> &mut Lane {
+        self.lanes.entry(participant.to_owned()).or_insert_with(|| {
+            let nowhere = url::Url::parse("http://not-configured.invalid").expect("a constant address");
+            Lane::new(&Participant::at(nowhere), now)
+        })
+    }
+
+    /// Queues a call.
+    pub(super) fn queue(&mut self, snapshot: &Snapshot, call: PlannedCall, now: Timestamp) {
+        let (saga, name) = (&snapshot.saga, &snapshot.definition.steps[call.step].name);
+        let own_key = action_key(&saga.key, saga.id, name);
+        let (key, undone_key) = match call.direction {
+            Direction::Action | Direction::Probe => (own_key, None),
+            Direction::Compensation => (compensation_key(&saga.key, saga.id, name), Some(own_key)),
+        };
+        let call = OutgoingCall {
+            id: self.next_id,
+            saga: saga.id,
+            step: call.step,
+            step_name: name.clone(),
+            direction: call.direction,
+            attempt: call.attempt,
+            key,
+            action_key: undone_key,
+            traceparent: trace::traceparent(saga, call.step, call.direction, call.attempt),
+            request: call.request,
+        };
+        self.next_id += 1;
+        let lane = self.lane(&call.request.participant.clone(), now);
+        match call.direction {
+            Direction::Action | Direction::Probe => lane.calls.push_back(call),
+            Direction::Compensation => lane.compensations.push_back(call),
+        }
+    }
+
+    /// The next call that has a place now; it counts as in flight from here on.
+    pub(super) fn next_call(&mut self, now: Timestamp) -> Option<OutgoingCall> {
+        let mut next = None;
+        for lane in self.lanes.values_mut() {
+            if lane.calls_in_flight < lane.in_flight_bound
+                && let Some(call) = lane.calls.pop_front()
+            {
+                lane.calls_in_flight += 1;
+                next = Some(call);
+                break;
+            }
+            if self.pace.allowance(now) > 0
+                && lane.may_compensate(now)
+                && let Some(call) = lane.compensations.pop_front()
+            {
+                lane.compensations_in_flight += 1;
+                lane.breaker.begin();
+                self.pace.take(now);
+                next = Some(call);
+                break;
+            }
+        }
+        if let Some(call) = &next {
+            self.flying.insert(call.id, Flight::of(call));
+        }
+        next
+    }
+
+    /// A call that was given a place is not made after all.
+    pub(super) fn cancel(&mut self, call: &OutgoingCall, now: Timestamp) {
+        let Some(flight) = self.flying.remove(&call.id) else { return };
+        let lane = self.lane(&flight.participant, now);
+        lane.leave(&flight);
+        if call.direction == Direction::Compensation {
+            // It said nothing about the participant's health.
+            lane.breaker.forget();
+        }
+    }
+
+    /// A call has ended. `None` where nobody knows it.
+    pub(super) fn ended(&mut self, id: CallId, answer: &Answer, took_ms: u64, now: Timestamp) -> Option<Ended> {
+        let call = self.flying.remove(&id)?;
+        let lane = self.lane(&call.participant, now);
+        lane.leave(&call);
+        let (class, healthy) = class(call.direction, answer);
+        if call.direction == Direction::Compensation {
+            lane.breaker.end(healthy, now);
+        }
+        *lane.ended.entry((call.direction.as_str(), class)).or_default() += 1;
+        for (bucket, bound) in lane.latency.0.iter_mut().zip(Gauges::BUCKETS_MS) {
+            *bucket += u64::from(took_ms <= bound);
+        }
+        lane.latency.1 += took_ms;
+        Some(Ended { saga: call.saga, step: call.step, direction: call.direction, attempt: call.attempt })
+    }
+
+    /// Takes back the actions of a saga that wait for their place.
+    pub(super) fn withdraw(&mut self, saga: Uuid) -> Vec<OutgoingCall> {
+        let mut withdrawn = Vec::new();
+        for lane in self.lanes.values_mut() {
+            lane.calls.retain(|call| {
+                let stays = call.saga != saga || call.direction != Direction::Action;
+                if !stays {
+                    withdrawn.push(call.clone());
+                }
+                stays
+            });
+        }
+        withdrawn
+    }
+
+    // --- Messages ------------------------------------------------------------------------------------------
+
+    /// A message for this participant can be received from `at` on.
+    pub(super) fn expect_message(&mut self, participant: &str, at: Timestamp, now: Timestamp) {
+        match &mut self.lane(participant, now).receive {
+            ReceiveState::At(planned) => *planned = at.min(*planned),
+            ReceiveState::OnItsWay { again_at } => *again_at = Some(again_at.map_or(at, |again| at.min(again))),
+        }
+    }
+
+    /// What to receive now: as much as there are places for, and no more.
+    pub(super) fn receives(&mut self, now: Timestamp, visibility_ms: u64) -> Vec<Receive> {
+        let mut requests = Vec::new();
+        for (participant, lane) in &mut self.lanes {
+            let limit = lane.places(now);
+            if limit > 0 && matches!(lane.receive, ReceiveState::At(at) if at <= now) {
+                lane.receive = ReceiveState::OnItsWay { again_at: None };
+                lane.asked_for = limit;
+                let invisible_until = now.plus(visibility_ms);
+                requests.push(Receive { participant: participant.clone(), limit, now, invisible_until });
+            }
+        }
+        requests
+    }
+
+    /// Messages have come. Returns those that are not in hand already.
+    pub(super) fn received(&mut self, participant: &str, received: Received, now: Timestamp) -> Vec<Message> {
+        let lane = self.lane(participant, now);
+        let again_at = match lane.receive {
+            ReceiveState::OnItsWay { again_at } => again_at,
+            ReceiveState::At(at) => Some(at),
+        };
+        let was_full = received.messages.len() >= lane.asked_for;
+        lane.asked_for = 0;
+        let next = if was_full { now } else { received.next_at.unwrap_or(Timestamp::NEVER).min(now.plus(RECEIVE_MS)) };
+        lane.receive = ReceiveState::At(again_at.map_or(next, |again| again.min(next)));
+        let mut messages = received.messages;
+        messages.retain(|message| lane.held.insert((message.saga, message.step.clone())));
+        messages
+    }
+
+    /// Receiving has failed; it is tried again.
+    pub(super) fn not_received(&mut self, participant: &str, again_at: Timestamp, now: Timestamp) {
+        let lane = self.lane(participant, now);
+        lane.asked_for = 0;
+        lane.receive = ReceiveState::At(again_at);
+    }
+
+    /// A message is not in hand any more.
+    pub(super) fn forget(&mut self, saga: Uuid, step: &str) {
+        let message = (saga, step.to_owned());
+        for lane in self.lanes.values_mut() {
+            lane.held.remove(&message);
+        }
+    }
+
+    // --- Watching ------------------------------------------------------------------------------------------
+
+    /// When there is something to do that no event will announce.
+    pub(super) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let pace = self.pace.next_at(now);
+        let lanes = self.lanes.values().filter_map(|lane| {
+            let receive = match lane.receive {
+                ReceiveState::At(at) if lane.has_places() => Some(at),
+                ReceiveState::At(_) | ReceiveState::OnItsWay { .. } => None,
+            };
+            let ready = (!lane.compensations.is_empty() && lane.has_places_in_flight()).then_some(pace);
+            let earliest = [receive, ready].into_iter().flatten().min()?;
+            // While the breaker is open neither is possible.
+            Some(lane.breaker.opens_at().map_or(earliest, |opens| earliest.max(opens)))
+        });
+        lanes.min()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    pub(super) fn gauges(&self, now: Timestamp) -> BTreeMap<String, ParticipantGauges> {
+        let gauges = self.lanes.iter().map(|(name, lane)| (name.clone(), lane.gauges(now)));
+        gauges.collect()
+    }
+}
+
+impl Flight {
+    fn of(call: &OutgoingCall) -> Flight {
+        Flight {
+            participant: call.request.participant.clone(),
+            step_name: call.step_name.clone(),
+            saga: call.saga,
+            step: call.step,
+            direction: call.direction,
+            attempt: call.attempt,
+        }
+    }
+}
+
+impl Lane {
+    fn new(settings: &Participant, now: Timestamp) -> Lane {
+        Lane {
+            in_flight_bound: settings.in_flight.max(1),
+            compensations_bound: settings.compensations_in_flight.max(1),
+            calls: VecDeque::new(),
+            calls_in_flight: 0,
+            compensations: VecDeque::new(),
+            compensations_in_flight: 0,
+            held: BTreeSet::new(),
+            breaker: Breaker::new(settings.breaker),
+            receive: ReceiveState::At(now),
+            asked_for: 0,
+            ended: BTreeMap::new(),
+            latency: (vec![0; Gauges::BUCKETS_MS.len()], 0),
+        }
+    }
+
+    fn may_compensate(&self, now: Timestamp) -> bool {
+        self.has_places_in_flight() && self.breaker.allowance(now) > 0
+    }
+
+    fn has_places_in_flight(&self) -> bool {
+        self.compensations_in_flight < self.compensations_bound
+    }
+
+    fn has_places(&self) -> bool {
+        self.held.len() < self.compensations_bound
+    }
+
+    /// How many messages there are places for now.
+    fn places(&self, now: Timestamp) -> usize {
+        self.compensations_bound.saturating_sub(self.held.len()).min(self.breaker.allowance(now))
+    }
+
+    /// A call gives up its place.
+    fn leave(&mut self, call: &Flight) {
+        match call.direction {
+            Direction::Action | Direction::Probe => self.calls_in_flight -= 1,
+            Direction::Compensation => {
+                self.compensations_in_flight -= 1;
+                self.held.remove(&(call.saga, call.step_name.clone()));
+            }
+        }
+    }
+
+    fn gauges(&self, now: Timestamp) -> ParticipantGauges {
+        ParticipantGauges {
+            calls_in_flight: self.calls_in_flight,
+            calls_waiting: self.calls.len(),
+            compensations_in_flight: self.compensations_in_flight,
+            breaker: self.breaker.name(now),
+            ended: self.ended.clone(),
+            latency: self.latency.clone(),
+        }
+    }
+}
+
+/// The class of an answer, and whether it speaks for the participant's health.
+fn class(direction: Direction, answer: &Answer) -> (&'static str, bool) {
+    match direction {
+        Direction::Action => match classify_action(answer) {
+            ActionOutcome::Done { .. } => ("done", true),
+            ActionOutcome::NotDone { .. } => ("not-done", false),
+            ActionOutcome::InProgress { .. } => ("in-progress", true),
+            ActionOutcome::Refused { .. } => ("refused", true),
+            ActionOutcome::Unknown { .. } => ("unknown", false),
+        },
+        Direction::Compensation => match classify_compensation(answer, true) {
+            CompensationOutcome::Done => ("done", true),
+            CompensationOutcome::InProgress { .. } => ("in-progress", true),
+            CompensationOutcome::Hopeless { .. } => ("refused", true),
+            CompensationOutcome::Again { uncertain: false, .. } => ("not-done", false),
+            CompensationOutcome::Again { uncertain: true, .. } => ("unknown", false),
+        },
+        Direction::Probe => match classify_probe(answer) {
+            ProbeOutcome::Answered => ("done", true),
+            ProbeOutcome::Again { .. } => ("not-done", false),
+        },
+    }
+}

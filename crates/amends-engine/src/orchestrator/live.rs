@@ -1,0 +1,119 @@
+//! A saga in memory.
+
+use super::{ReplyId, Want, lanes::OutgoingCall};
+use crate::{EngineError, Order, Snapshot};
+use amends_core::definition::{Definition, StepIndex};
+use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Status, StepState};
+use amends_core::time::Timestamp;
+use amends_store::Rest;
+use std::collections::VecDeque;
+
+/// Why a command was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Somebody asked for it and waits.
+    Caller(ReplyId),
+    /// It follows from what the saga does.
+    Itself,
+}
+
+/// A saga in memory: what is committed, and what is on its way.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// As it is in the store; for a saga whose first commit is on its way, as it will be.
+    pub(super) snapshot: Snapshot,
+    /// How many events are committed.
+    pub(super) after: u64,
+    /// What is decided and not committed yet.
+    pub(super) staged: Option<Staged>,
+    /// What reached the saga while its last decision was on its way.
+    pub(super) inbox: VecDeque<(Cause, Command)>,
+    /// The entry in the timers, if there is one.
+    pub(super) timer: Option<Timestamp>,
+}
+
+/// Decisions that are one commit.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) events: Vec<(Timestamp, Event)>,
+    pub(super) calls: Vec<PlannedCall>,
+    pub(super) causes: Vec<Cause>,
+    /// The saga after the events.
+    pub(super) saga: Saga,
+    /// Who looks after it once this is committed.
+    pub(super) rest: Rest,
+}
+
+impl Live {
+    pub(super) fn new(snapshot: Snapshot, after: u64) -> Live {
+        Live { snapshot, after, staged: None, inbox: VecDeque::new(), timer: None }
+    }
+
+    /// Whether the saga is finished or stuck: those who wait for its end need wait no longer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.staged.is_none() && is_settled(&self.snapshot.saga)
+    }
+
+    /// Whether the saga turns back with this commit.
+    pub(super) fn turns_back_with(&self, staged: &Staged) -> bool {
+        self.snapshot.saga.phase == Phase::Forward && matches!(staged.saga.phase, Phase::Compensating { .. })
+    }
+
+    /// Whether a call that has waited for its place is still to be made. What is decided counts, committed or not:
+    /// an action is not sent once the saga has turned back, or is held.
+    pub(super) fn still_wants(&self, call: &OutgoingCall) -> bool {
+        let saga = self.staged.as_ref().map_or(&self.snapshot.saga, |staged| &staged.saga);
+        let state = &saga.steps[call.step].state;
+        match call.direction {
+            Direction::Action => {
+                saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_))
+            }
+            Direction::Probe => matches!(state, StepState::Probing(_)),
+            Direction::Compensation => matches!(state, StepState::Compensating(_)) && !saga.held,
+        }
+    }
+}
+
+impl Staged {
+    pub(super) fn new(saga: Saga) -> Staged {
+        Staged { events: Vec::new(), calls: Vec::new(), causes: Vec::new(), saga, rest: Rest::Owned }
+    }
+
+    /// Adds a decision that was made about the saga as the ones before it leave it.
+    pub(super) fn add(&mut self, cause: Cause, decision: Decision, now: Timestamp) {
+        self.events.extend(decision.events.into_iter().map(|event| (now, event)));
+        self.calls.extend(decision.calls);
+        self.causes.push(cause);
+        self.saga = decision.saga;
+    }
+}
+
+/// Whether a saga is finished or stuck.
+#[must_use]
+pub fn is_settled(saga: &Saga) -> bool {
+    match saga.status() {
+        Status::Completed | Status::Compensated | Status::Stuck => true,
+        Status::Running | Status::Compensating => false,
+    }
+}
+
+/// The command that a wish comes to. The error `None` means that the wish is already fulfilled.
+pub(super) fn command(definition: &Definition, want: Want) -> Result<Command, Option<EngineError>> {
+    let step_named = |name: &str| -> Result<StepIndex, Option<EngineError>> {
+        definition.step(name).ok_or_else(|| Some(EngineError::UnknownStep(name.to_owned())))
+    };
+    Ok(match want {
+        Want::Command(command) => command,
+        Want::Message { step, receives } => Command::Received { step: step_named(&step)?, receives },
+        Want::Order(Order::Complete { step, output }) => Command::Complete { step: step_named(&step)?, output },
+        Want::Order(Order::Fail { step, reason }) => Command::Fail { step: step_named(&step)?, reason },
+        Want::Order(Order::Cancel(operator)) => Command::Cancel(operator),
+        Want::Order(Order::Pause(operator)) => Command::Pause(operator),
+        Want::Order(Order::Resume(operator)) => Command::Resume(operator),
+        // The saga can be read, or there would be no command: taking it in has settled that letter.
+        Want::Order(Order::Settle { letter: 0, .. }) => return Err(None),
+        Want::Order(Order::Settle { letter, settlement, operator }) => {
+            Command::Settle { letter, settlement, operator }
+        }
+    })
+}

@@ -1,0 +1,187 @@
+//! From a decision to what is written: the one place that knows which rows follow from which event.
+
+use crate::codec;
+use amends_core::definition::{Definition, StepIndex};
+use amends_core::machine::{Claim, Direction, Event, Operator, Phase, Saga, Settlement, Status, StepState};
+use amends_core::time::Timestamp;
+use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
+use uuid::Uuid;
+
+/// A dead letter's id: the saga's, and the number of the event that opened it.
+pub(super) fn letter_id(saga: Uuid, letter: u64) -> String {
+    format!("{saga}.{letter}")
+}
+
+/// What a decision is written with.
+pub(super) struct Decided<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) birth: &'a Birth,
+    /// Whether this is the saga's first commit.
+    pub(super) is_first: bool,
+    /// How many events the saga had before.
+    pub(super) after: u64,
+    pub(super) events: &'a [(Timestamp, Event)],
+    /// The saga after the events.
+    pub(super) saga: &'a Saga,
+    pub(super) rest: Rest,
+}
+
+/// The commit that carries a decision out.
+pub(super) fn commit(decided: &Decided<'_>) -> Commit {
+    let Decided { definition, birth, saga, .. } = decided;
+    let mut commit = Commit {
+        saga: saga.id,
+        after: decided.after,
+        birth: decided.is_first.then(|| (*birth).clone()),
+        events: decided.events.iter().map(|(at, event)| codec::encode(*at, event)).collect(),
+        row: Row {
+            status: saga.status(),
+            paused: saga.held,
+            reason: saga.reason(definition),
+            rest: decided.rest,
+        },
+        writes: Vec::new(),
+        counts: Vec::new(),
+    };
+    for (index, (at, event)) in decided.events.iter().enumerate() {
+        let number = decided.after + 1 + index as u64;
+        consequences(decided, &mut commit.writes, number, *at, event);
+        let counter = match event {
+            Event::Started { .. } => Some(Counter::Started),
+            Event::Completed => Some(Counter::Completed),
+            Event::Compensated => Some(Counter::Compensated),
+            Event::DeadLettered { .. } => Some(Counter::DeadLettered),
+            _ => None,
+        };
+        let definition = birth.definition.clone();
+        commit.counts.extend(counter.map(|counter| Count { definition, counter, at: *at }));
+    }
+    commit
+}
+
+fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at: Timestamp, event: &Event) {
+    let name = |step: StepIndex| decided.definition.steps[step].name.clone();
+    match event {
+        Event::CompensationQueued { step, .. } => writes.push(message(decided, *step, at)),
+        Event::CompensationFailed { step, retry_at, .. } => writes.push(message(decided, *step, *retry_at)),
+        Event::CompensationDone { step } => writes.push(Write::DeleteMessage { step: name(*step) }),
+        Event::DeadLettered { step, direction, claim, failure } => {
+            if *direction == Direction::Compensation {
+                writes.push(Write::DeleteMessage { step: name(*step) });
+            }
+            writes.push(Write::OpenDeadLetter {
+                id: letter_id(decided.saga.id, number),
+                step: Some(name(*step)),
+                direction: direction.as_str().into(),
+                claim: claim.as_str().into(),
+                error: failure.message.clone(),
+                at,
+            });
+        }
+        Event::DeadLetterSettled { step, letter, settlement, operator } => {
+            let action = match settlement {
+                Settlement::Retry => "retry",
+                Settlement::Done { .. } => "resolve as done",
+                Settlement::Undone => "resolve as undone",
+                Settlement::Skip => "skip",
+            };
+            let resolution = format!("{action}, by {}: {}", operator.actor, operator.reason);
+            writes.push(Write::CloseDeadLetter { id: letter_id(decided.saga.id, *letter), resolution, at });
+            writes.push(audit(operator, &format!("dead letter: {action}"), Some(name(*step)), at));
+        }
+        Event::Paused { operator } | Event::Resumed { operator } => {
+            let action = if matches!(event, Event::Paused { .. }) { "pause" } else { "resume" };
+            writes.push(audit(operator, action, None, at));
+            let queued = decided.saga.steps.iter().enumerate().filter_map(|(step, state)| match &state.state {
+                StepState::Compensating(undoing) => Some((step, undoing.at)),
+                _ => None,
+            });
+            writes.extend(queued.map(|(step, due)| message(decided, step, due.max(at))));
+        }
+        Event::CompensationEntered { operator: Some(operator), .. } => {
+            writes.push(audit(operator, "cancel", None, at));
+        }
+        Event::CompensationEntered { operator: None, .. }
+        | Event::Started { .. }
+        | Event::ActionStarted { .. }
+        | Event::ActionDone { .. }
+        | Event::ActionFailed { .. }
+        | Event::ActionRefused { .. }
+        | Event::ActionUnknown { .. }
+        | Event::ProbeStarted { .. }
+        | Event::ProbeFailed { .. }
+        | Event::WaitStarted { .. }
+        | Event::WaitCompleted { .. }
+        | Event::WaitFailed { .. }
+        | Event::SleepStarted { .. }
+        | Event::SleepEnded { .. }
+        | Event::Completed
+        | Event::Compensated => {}
+    }
+}
+
+/// A step's message, due at `at`; a held saga's messages wait until it is resumed.
+fn message(decided: &Decided<'_>, step: StepIndex, at: Timestamp) -> Write {
+    let written = &decided.definition.steps[step];
+    let compensation = written.compensation().expect("only a step with a compensation is compensated");
+    Write::PutMessage {
+        step: written.name.clone(),
+        participant: compensation.call.participant.clone(),
+        at: if decided.saga.held { Timestamp::NEVER } else { at },
+    }
+}
+
+fn audit(operator: &Operator, action: &str, step: Option<String>, at: Timestamp) -> Write {
+    Write::Audit {
+        actor: operator.actor.clone(),
+        action: action.to_owned(),
+        step,
+        reason: operator.reason.clone(),
+        at,
+    }
+}
+
+/// Sets aside a saga that cannot be read: it is stuck, and visible as a dead letter.
+pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
+    let error = format!("the saga cannot be read: {why}");
+    Commit {
+        saga: record.id,
+        after: record.events.len() as u64,
+        birth: None,
+        events: Vec::new(),
+        row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(error.clone()), rest: Rest::Parked },
+        writes: vec![Write::OpenDeadLetter {
+            id: letter_id(record.id, 0),
+            step: None,
+            direction: "saga".into(),
+            claim: Claim::Unknown.as_str().into(),
+            error,
+            at,
+        }],
+        counts: vec![Count { definition: record.birth.definition.clone(), counter: Counter::DeadLettered, at }],
+    }
+}
+
+/// Settles the dead letter of a saga that can be read again.
+pub(super) fn reprieve(saga: Uuid, operator: &Operator, at: Timestamp) -> Vec<Write> {
+    let resolution = format!("retry, by {}: {}", operator.actor, operator.reason);
+    let close = Write::CloseDeadLetter { id: letter_id(saga, 0), resolution, at };
+    vec![close, audit(operator, "dead letter: retry", None, at)]
+}
+
+/// Who looks after a saga from here on. What is due before `keep_until` stays in memory.
+pub(super) fn rest(definition: &Definition, saga: &Saga, keep_until: Timestamp) -> Rest {
+    if let Phase::Completed { at } | Phase::Compensated { at, .. } = &saga.phase {
+        return Rest::Finished(*at);
+    }
+    let message = saga.steps.iter().filter_map(|step| match &step.state {
+        StepState::Compensating(undoing) if !saga.held => Some(undoing.at),
+        _ => None,
+    });
+    let wake_at = saga.wake_at(definition);
+    if saga.is_calling() || message.chain(wake_at).any(|at| at <= keep_until) {
+        Rest::Owned
+    } else {
+        wake_at.map_or(Rest::Parked, Rest::Until)
+    }
+}

@@ -1,0 +1,106 @@
+//! What the engine is told by its configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use url::Url;
+
+/// The engine's settings. Times are in milliseconds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who can be called, by name.
+    pub participants: BTreeMap<String, Participant>,
+    /// Compensations begun per second, over all participants.
+    pub compensations_per_second: u32,
+    /// How long a received message stays invisible to others; it is made visible again if nobody reports back.
+    pub visibility_ms: u64,
+    /// A saga whose next turn is further away than this is put to rest: it costs a row and no memory.
+    pub keep_ms: u64,
+    /// How often the store is asked for what is due, at the least.
+    pub sweep_ms: u64,
+    /// Sagas in memory above which no new one is accepted.
+    pub live_sagas: usize,
+    /// Addresses of the server itself: no participant may be there.
+    pub own_addresses: Vec<SocketAddr>,
+}
+
+/// One participant.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    /// Its base URL; the paths of definitions come after it.
+    pub url: Url,
+    /// Actions and probes in flight at once.
+    pub in_flight: usize,
+    /// Compensations in flight at once.
+    pub compensations_in_flight: usize,
+    /// When its compensations are held back.
+    pub breaker: BreakerSettings,
+    /// Headers that every call carries: credentials.
+    pub headers: Vec<(String, Secret)>,
+}
+
+/// When compensations to a participant are held back because they keep failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// How long it stays open before a few are let through.
+    pub open_ms: u64,
+    /// How many are let through then; if they succeed it closes.
+    pub probes: u32,
+}
+
+/// A value that must not be stored or shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// An environment variable of the server, read at every send.
+    Env(String),
+    /// A file's content without the line's end, read at every send, so that it can be rotated.
+    File(PathBuf),
+    /// The value itself: for what is not secret.
+    Plain(String),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            participants: BTreeMap::new(),
+            compensations_per_second: 200,
+            visibility_ms: 60_000,
+            keep_ms: 10_000,
+            sweep_ms: 500,
+            live_sagas: 50_000,
+            own_addresses: Vec::new(),
+        }
+    }
+}
+
+impl Participant {
+    /// A participant at `url` with the default limits.
+    #[must_use]
+    pub fn at(url: Url) -> Participant {
+        Participant {
+            url,
+            in_flight: 64,
+            compensations_in_flight: 8,
+            breaker: BreakerSettings::default(),
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        BreakerSettings { failures: 5, open_ms: 5_000, probes: 2 }
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Secret::Env(name) => write!(f, "env:{name}"),
+            Secret::File(path) => write!(f, "file:{}", path.display()),
+            Secret::Plain(_) => f.write_str("(a value)"),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The shell around the orchestrator: it brings the clock, the store, the network and the callers to it.
+//!
+//! One task owns the orchestrator. Everything else (a commit, a claim, a call to a participant) runs in a task of
+//! its own that ends by handing its result in; so nothing that is slow holds up anything else.
+
+mod catalogue;
+mod driver;
+
+use crate::orchestrator::{Input, Orchestrator, Reply, ReplyId, StartInput};
+use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egress::Egress};
+use amends_core::definition::Definition;
+use amends_core::machine::Event;
+use amends_core::time::Timestamp;
+use amends_store::{Store, StoreError, StoredDefinition, Views};
+use catalogue::Catalogue;
+use driver::{Clock, Driver, Letter};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use uuid::Uuid;
+
+/// How many commits a listener may lag behind before it is told that it has missed some.
+const ANNOUNCEMENTS: usize = 4_096;
+
+/// The engine. Cheap to clone; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    letters: mpsc::UnboundedSender<Letter>,
+    next_reply: Arc<AtomicU64>,
+    views: Arc<dyn Views>,
+    catalogue: Arc<Catalogue>,
+    announcements: broadcast::Sender<Arc<Committed>>,
+    gauges: watch::Receiver<Gauges>,
+    failure: watch::Receiver<Option<EngineError>>,
+    clock: Clock,
+}
+
+/// How to start an engine.
+pub struct EngineOptions {
+    /// Where sagas are kept.
+    pub store: Arc<dyn Store>,
+    /// The same store, as it is read.
+    pub views: Arc<dyn Views>,
+    /// What the configuration says.
+    pub settings: Settings,
+}
+
+/// Events of one saga that were just committed.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The saga after the events.
+    pub saga: Snapshot,
+    /// The events with their numbers.
+    pub events: Vec<(u64, Timestamp, Event)>,
+}
+
+/// What the engine has in its hands right now.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    /// Sagas in memory.
+    pub live_sagas: usize,
+    /// By participant.
+    pub participants: BTreeMap<String, ParticipantGauges>,
+}
+
+/// What the engine has in its hands for one participant, and what it has done since the start.
+#[derive(Clone, Debug, Default)]
+pub struct ParticipantGauges {
+    /// Actions and probes in flight.
+    pub calls_in_flight: usize,
+    /// Actions and probes that wait for a place.
+    pub calls_waiting: usize,
+    /// Compensations in flight.
+    pub compensations_in_flight: usize,
+    /// Whether compensations are held back: `closed`, `open` or `half-open`.
+    pub breaker: &'static str,
+    /// Calls that ended, by direction and class (`done`, `refused`, `not-done`, `in-progress`, `unknown`).
+    pub ended: BTreeMap<(&'static str, &'static str), u64>,
+    /// Milliseconds that the calls took, in cumulative buckets with upper bounds [`Gauges::BUCKETS_MS`], then the sum.
+    pub latency: (Vec<u64>, u64),
+}
+
+impl Gauges {
+    /// Upper bounds of the latency buckets, in milliseconds; the last one is infinite.
+    pub const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, u64::MAX];
+}
+
+impl Engine {
+    /// Starts an engine: it enlists, and takes up what is unfinished as soon as this returns.
+    ///
+    /// # Errors
+    /// Where the store fails, or TLS cannot be set up.
+    pub async fn start(options: EngineOptions) -> Result<Engine, EngineError> {
+        let EngineOptions { store, views, settings } = options;
+        let clock = Clock::start();
+        let me = Uuid::now_v7();
+        let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
+        store.enlist(me, clock.now()).await?;
+        let catalogue = Arc::new(Catalogue::load(store.clone()).await?);
+        let (letters, incoming) = mpsc::unbounded_channel();
+        let announcements = broadcast::Sender::new(ANNOUNCEMENTS);
+        let (publish_gauges, gauges) = watch::channel(Gauges::default());
+        let (publish_failure, failure) = watch::channel(None);
+        let driver = Driver {
+            me,
+            clock,
+            orchestrator: Orchestrator::new(settings, clock.now(), fastrand::u64(..)),
+            store,
+            egress: Arc::new(egress),
+            catalogue: catalogue.clone(),
+            incoming,
+            letters: letters.downgrade(),
+            callers: BTreeMap::new(),
+            announcements: announcements.clone(),
+            gauges: publish_gauges,
+            failure: publish_failure,
+            stopping: None,
+        };
+        tokio::spawn(driver.run());
+        let next_reply = Arc::new(AtomicU64::new(1));
+        Ok(Engine { letters, next_reply, views, catalogue, announcements, gauges, failure, clock })
+    }
+
+    /// Starts a saga, or finds the one that the same work started before.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing was started then.
+    pub async fn start_saga(&self, request: StartRequest) -> Result<Started, EngineError> {
+        let definition = self.catalogue.current(&request.definition)?;
+        let (reply, accepted) = self.caller();
+        let (settled_reply, settled) = self.caller();
+        let start = StartInput {
+            reply,
+            settled: request.wait_ms.map(|_| settled_reply),
+            id: Uuid::now_v7(),
+            definition,
+            input: request.input,
+            traceparent: request.traceparent,
+        };
+        let mut callers = vec![(reply, accepted.sender)];
+        callers.extend(request.wait_ms.map(|_| (settled_reply, settled.sender)));
+        self.send(Letter::Ask { input: Input::Start(Box::new(start)), callers })?;
+        match (answer(accepted.receiver).await?, request.wait_ms) {
+            (Reply::Accepted(saga) | Reply::Saga(saga), None) => Ok(Started { saga, created: true }),
+            (Reply::Accepted(saga) | Reply::Saga(saga), Some(wait_ms)) => {
+                let ended = tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled.receiver)).await;
+                let saga = match ended {
+                    Ok(Ok(Reply::Saga(ended))) => ended,
+                    Ok(_) | Err(_) => self.read(saga.id).await?,
+                };
+                Ok(Started { saga, created: true })
+            }
+            (Reply::Existing(id), wait_ms) => {
+                let saga = self.read_when_settled(id, wait_ms.unwrap_or(0)).await?;
+                Ok(Started { saga, created: false })
+            }
+        }
+    }
+
+    /// Asks something of a saga. The answer comes when what was asked is durable.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; nothing was changed then.
+    pub async fn order(&self, saga: Uuid, order: Order) -> Result<Snapshot, EngineError> {
+        match self.ask(|reply| Input::Order { reply, saga, order }).await? {
+            Reply::Saga(saga) | Reply::Accepted(saga) => Ok(saga),
+            Reply::Existing(id) => self.read(id).await,
+        }
+    }
+
+    /// Stores a definition that lint found valid and makes it the current one. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// Where the store fails.
+    pub async fn put_definition(&self, source: &str, definition: Definition) -> Result<bool, EngineError> {
+        let stored = StoredDefinition {
+            name: definition.name.clone(),
+            version: definition.version.clone(),
+            source: source.to_owned(),
+            created_at: self.clock.now(),
+        };
+        Ok(self.catalogue.put(stored, definition).await?)
+    }
+
+    /// A definition by its version, read from the store where it is not in memory.
+    ///
+    /// # Errors
+    /// Where the store fails, or the source cannot be read by this version of Amends ([`EngineError::BadInput`]).
+    pub async fn definition(&self, version: &str) -> Result<Option<Arc<Definition>>, EngineError> {
+        match self.catalogue.version(version).await? {
+            Some(Ok(definition)) => Ok(Some(definition)),
+            Some(Err(why)) => Err(EngineError::BadInput(why)),
+            None => Ok(None),
+        }
+    }
+
+    /// Everything that is committed from here on, of all sagas. A receiver that lags behind is told so and reads
+    /// the store.
+    #[must_use]
+    pub fn committed(&self) -> broadcast::Receiver<Arc<Committed>> {
+        self.announcements.subscribe()
+    }
+
+    /// What the engine has in its hands, as of a moment ago.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.gauges.borrow().clone()
+    }
+
+    /// Stops: nothing new is accepted, calls in flight get up to `grace_ms` to end, and every saga is released.
+    ///
+    /// # Errors
+    /// Where the store fails; the sagas are found by the next start all the same.
+    pub async fn stop(&self, grace_ms: u64) -> Result<(), EngineError> {
+        let (done, stopped) = oneshot::channel();
+        if self.letters.send(Letter::Stop { grace_ms, done }).is_err() {
+            return Ok(());
+        }
+        // A driver that has ended already has nothing to release.
+        stopped.await.unwrap_or(Ok(())).map_err(EngineError::Store)
+    }
+
+    /// Ends when the engine cannot go on (it was fenced, or the store is damaged), with the reason.
+    pub async fn failed(&self) -> EngineError {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or(EngineError::Stopping),
+            Err(_) => EngineError::Stopping,
+        }
+    }
+
+    /// A saga as it is in the store.
+    async fn read(&self, id: Uuid) -> Result<Snapshot, EngineError> {
+        let record = self.views.saga(id).await?.ok_or(EngineError::UnknownSaga(id))?;
+        let definition = self.definition(&record.birth.version).await?.ok_or(EngineError::Unreadable(id))?;
+        Snapshot::read(&record, definition).map(|(saga, _)| saga).map_err(|_| EngineError::Unreadable(id))
+    }
+
+    async fn read_when_settled(&self, id: Uuid, wait_ms: u64) -> Result<Snapshot, EngineError> {
+        if wait_ms == 0 {
+            return self.read(id).await;
+        }
+        // Who waits is on the list before the store is read, so the end cannot fall in between.
+        let (reply, caller) = self.caller();
+        self.send(Letter::Ask { input: Input::Await { reply, saga: id }, callers: vec![(reply, caller.sender)] })?;
+        let saga = self.read(id).await?;
+        if crate::orchestrator::is_settled(&saga.saga) {
+            return Ok(saga);
+        }
+        match tokio::time::timeout(Duration::from_millis(wait_ms), answer(caller.receiver)).await {
+            Ok(Ok(Reply::Saga(saga))) => Ok(saga),
+            Ok(_) | Err(_) => self.read(id).await,
+        }
+    }
+
+    async fn ask(&self, input: impl FnOnce(ReplyId) -> Input) -> Result<Reply, EngineError> {
+        let (reply, caller) = self.caller();
+        self.send(Letter::Ask { input: input(reply), callers: vec![(reply, caller.sender)] })?;
+        answer(caller.receiver).await
+    }
+
+    fn caller(&self) -> (ReplyId, Caller) {
+        let (sender, receiver) = oneshot::channel();
+        (self.next_reply.fetch_add(1, Ordering::Relaxed), Caller { sender, receiver })
+    }
+
+    fn send(&self, letter: Letter) -> Result<(), EngineError> {
+        self.letters.send(letter).map_err(|_| EngineError::Stopping)
+    }
+}
+
+/// The two ends of an answer.
+struct Caller {
+    sender: oneshot::Sender<Result<Reply, EngineError>>,
+    receiver: oneshot::Receiver<Result<Reply, EngineError>>,
+}
+
+async fn answer(receiver: oneshot::Receiver<Result<Reply, EngineError>>) -> Result<Reply, EngineError> {
+    // The driver drops its callers only when it ends.
+    receiver.await.unwrap_or(Err(EngineError::Stopping))
+}
+
+impl From<&StoreError> for EngineError {
+    fn from(error: &StoreError) -> EngineError {
+        EngineError::Store(error.clone())
+    }
+}

@@ -1,0 +1,161 @@
+//! A participant over real TCP that answers as it is told, and an engine that calls it.
+
+#![cfg(test)]
+
+use amends_core::lint;
+use amends_core::machine::Status;
+use amends_engine::{Engine, EngineOptions, Participant, Settings, Snapshot, StartRequest};
+use amends_store::{MemoryStore, Processes};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What a participant does with one request.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// Sends these bytes and closes the connection.
+    Raw(Vec<u8>),
+    /// Reads the request and never answers.
+    Silence,
+    /// Sends these bytes, and then others without end.
+    Endless(Vec<u8>),
+}
+
+/// A complete answer with a JSON body.
+pub fn json(status: u16, body: &str) -> Behaviour {
+    with_headers(status, "content-type: application/json\r\n", body)
+}
+
+/// A complete answer with headers, each ended by a line break.
+pub fn with_headers(status: u16, headers: &str, body: &str) -> Behaviour {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\nconnection: close\r\n{headers}\r\n");
+    Behaviour::Raw(format!("{head}{body}").into_bytes())
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+#[allow(dead_code, reason = "each test file looks at other parts of it")]
+pub struct Arrived {
+    pub method: String,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+/// A participant that answers as it is told: by path, one behaviour a request, the last one for ever.
+#[derive(Clone)]
+pub struct Scripted {
+    pub address: std::net::SocketAddr,
+    scripts: Arc<Mutex<BTreeMap<String, VecDeque<Behaviour>>>>,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+}
+
+impl Scripted {
+    pub async fn start() -> Scripted {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let participant = Scripted {
+            address: listener.local_addr().expect("a bound socket has an address"),
+            scripts: Arc::default(),
+            arrived: Arc::default(),
+        };
+        let serving = participant.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let serving = serving.clone();
+                tokio::spawn(async move { serving.serve(stream).await });
+            }
+        });
+        participant
+    }
+
+    pub fn answers(&self, path: &str, behaviours: impl IntoIterator<Item = Behaviour>) -> &Scripted {
+        self.scripts.lock().expect("no test panics here").insert(path.into(), behaviours.into_iter().collect());
+        self
+    }
+
+    /// The requests that have arrived for a path.
+    pub fn arrived(&self, path: &str) -> Vec<Arrived> {
+        let arrived = self.arrived.lock().expect("no test panics here");
+        arrived.iter().filter(|request| request.path == path).cloned().collect()
+    }
+
+    async fn serve(&self, stream: TcpStream) -> Option<()> {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).await.ok()?;
+        let mut words = line.split_whitespace();
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut header = String::new();
+            stream.read_line(&mut header).await.ok()?;
+            match header.trim_end().split_once(": ") {
+                Some((name, value)) => headers.insert(name.to_owned(), value.to_owned()),
+                None => break,
+            };
+        }
+        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.ok()?;
+        let body = String::from_utf8(body).ok()?;
+        let behaviour = self.next(&path);
+        let request = Arrived { method, path, headers, body };
+        self.arrived.lock().expect("no test panics here").push(request);
+        match behaviour {
+            Behaviour::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
+            Behaviour::Silence => std::future::pending().await,
+            Behaviour::Endless(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                let more = vec![b'x'; 64 * 1024];
+                while stream.write_all(&more).await.is_ok() {}
+            }
+        }
+        stream.shutdown().await.ok()
+    }
+
+    fn next(&self, path: &str) -> Behaviour {
+        let mut scripts = self.scripts.lock().expect("no test panics here");
+        match scripts.get_mut(path) {
+            Some(script) if script.len() > 1 => script.pop_front().expect("it has more than one"),
+            Some(script) => script.front().cloned().unwrap_or_else(|| json(200, "{}")),
+            None => json(200, "{}"),
+        }
+    }
+}
+
+/// An engine over a memory store, which knows the participant as `shop` and has this definition.
+pub async fn engine(participant: std::net::SocketAddr, definition: &str) -> Engine {
+    engine_with(participant, definition, |_| {}).await
+}
+
+pub async fn engine_with(
+    participant: std::net::SocketAddr,
+    definition: &str,
+    adjust: impl FnOnce(&mut Settings),
+) -> Engine {
+    let store = Arc::new(MemoryStore::new(Processes::One));
+    let url = format!("http://{participant}").parse().expect("an address makes a URL");
+    let mut settings = Settings { sweep_ms: 20, ..Settings::default() };
+    settings.participants.insert("shop".into(), Participant::at(url));
+    adjust(&mut settings);
+    let options = EngineOptions { store: store.clone(), views: store, settings };
+    let engine = Engine::start(options).await.expect("a memory store takes an engine");
+    let compiled = lint::compile(definition).expect("the test's definition is valid");
+    engine.put_definition(definition, compiled).await.expect("a memory store takes a definition");
+    engine
+}
+
+/// Starts a saga and waits until it is finished or stuck.
+pub async fn outcome(engine: &Engine, definition: &str, input: serde_json::Value) -> Snapshot {
+    let request = StartRequest {
+        definition: definition.into(),
+        input: Arc::new(input),
+        traceparent: None,
+        wait_ms: Some(30_000),
+    };
+    let started = engine.start_saga(request).await.expect("the start is accepted");
+    assert_ne!(started.saga.saga.status(), Status::Running, "{:?}", started.saga.saga);
+    started.saga
+}

@@ -1,0 +1,79 @@
+//! A saga's later commits.
+
+use super::{
+    ME, Subject, at, audit, birth, close_dead_letter, commit, commit_all, count, enlist, event, following, id, look,
+    open_dead_letter, put_message, receive, record, rest, steps,
+};
+use crate::{Commit, Counter, Outcome, Rest, Row, Write};
+use amends_core::machine::Status;
+
+/// History only grows, and in order.
+pub async fn events_are_added_in_order(store: Subject) {
+    enlist(&store, ME).await;
+    let second = Commit { events: vec![event(2), event(3)], ..following(1, 1, Rest::Owned) };
+    commit_all(&store, vec![birth(1, Rest::Owned), second, following(1, 3, Rest::Owned)]).await;
+    assert_eq!(record(&store, 1).await.events, [1, 2, 3, 4].map(event));
+}
+
+/// A saga that cannot be read is set aside without an event, and what follows counts on from before.
+pub async fn a_commit_without_events_changes_the_row_alone(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned)]).await;
+    let aside = Row { status: Status::Stuck, paused: true, reason: Some("damaged".into()), rest: Rest::Parked };
+    commit_all(&store, vec![Commit { events: vec![], row: aside.clone(), ..following(1, 1, Rest::Parked) }]).await;
+    let record = record(&store, 1).await;
+    assert_eq!((record.row, record.events), (aside, vec![event(1)]));
+    commit_all(&store, vec![following(1, 1, Rest::Owned)]).await;
+}
+
+/// Whoever commits to a saga at rest has read it first: the number of its events guards it.
+pub async fn a_saga_that_nobody_owns_can_be_committed_to(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Parked), following(1, 1, Rest::Until(at(9)))]).await;
+    assert_eq!(rest(&store, 1).await, Rest::Until(at(9)));
+    commit_all(&store, vec![following(1, 2, Rest::Owned)]).await;
+    assert_eq!(rest(&store, 1).await, Rest::Owned);
+}
+
+/// An answer that comes after the end is recorded and changes nothing else.
+pub async fn a_finished_saga_can_still_record(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Finished(at(5))), following(1, 1, Rest::Finished(at(5)))]).await;
+    let record = record(&store, 1).await;
+    assert_eq!((record.row.rest, record.events.len()), (Rest::Finished(at(5)), 2));
+}
+
+/// Whatever a refused commit carries, nothing of it is written.
+pub async fn a_stale_commit_changes_nothing_at_all(store: Subject) {
+    enlist(&store, ME).await;
+    let writes = vec![put_message("charge-payment", 500), open_dead_letter("letter-1"), audit("first")];
+    commit_all(&store, vec![Commit { writes, ..birth(1, Rest::Owned) }, following(1, 1, Rest::Owned)]).await;
+    let before = look(&store).await;
+    let writes = vec![
+        put_message("charge-payment", 1),
+        put_message("reserve-inventory", 2),
+        Write::DeleteMessage { step: "charge-payment".into() },
+        open_dead_letter("letter-1"),
+        open_dead_letter("letter-2"),
+        close_dead_letter("letter-1"),
+        audit("second"),
+    ];
+    let row = Row { status: Status::Stuck, paused: true, reason: Some("none".into()), rest: Rest::Finished(at(1)) };
+    let counts = vec![count(Counter::Completed, 1)];
+    for (saga, after) in [(1, 0), (1, 1), (1, 3), (1, u64::MAX - 1), (2, 0), (2, 1)] {
+        let (row, writes, counts) = (row.clone(), writes.clone(), counts.clone());
+        let stale = Commit { saga: id(saga), after, row, writes, counts, ..following(1, 0, Rest::Owned) };
+        assert_eq!(commit(&store, stale).await, Outcome::Stale, "saga {saga} after {after}");
+        assert_eq!(look(&store).await, before, "saga {saga} after {after}");
+    }
+    assert_eq!(steps(&receive(&store, 10_000).await), ["charge-payment"]);
+}
+
+/// After a lost answer the engine commits again, and finds that the saga has moved on.
+pub async fn a_commit_that_is_repeated_is_stale(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), following(1, 1, Rest::Owned)]).await;
+    let before = look(&store).await;
+    assert_eq!(commit(&store, following(1, 1, Rest::Owned)).await, Outcome::Stale);
+    assert_eq!(look(&store).await, before);
+}

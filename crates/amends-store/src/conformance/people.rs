@@ -1,0 +1,167 @@
+//! Dead letters and the audit log.
+
+use super::{
+    DEFINITION, EVERYTHING, ME, Subject, at, audit, birth, close_dead_letter, commit_all, enlist, following, id, look,
+    open_dead_letter,
+};
+use crate::{AuditEntry, AuditQuery, Commit, DeadLetter, DeadLetterQuery, Rest, Write};
+
+async fn open(store: &Subject, saga: u128, letters: &[&str]) {
+    let writes = letters.iter().map(|letter| open_dead_letter(letter)).collect();
+    commit_all(store, vec![Commit { writes, ..birth(saga, Rest::Parked) }]).await;
+}
+
+async fn letters(store: &Subject, query: DeadLetterQuery) -> Vec<String> {
+    let found = store.dead_letters(query).await.expect("dead letters can be listed");
+    found.into_iter().map(|letter| letter.id).collect()
+}
+
+async fn letter(store: &Subject, id: &str) -> Option<DeadLetter> {
+    store.dead_letter(id).await.expect("a dead letter can be read")
+}
+
+/// Everything that was said of it is there, and what it needs of its saga.
+pub async fn a_dead_letter_is_opened_and_closed(store: Subject) {
+    enlist(&store, ME).await;
+    assert_eq!(letter(&store, "letter-1").await, None);
+    open(&store, 1, &["letter-1"]).await;
+    let mut expected = DeadLetter {
+        id: "letter-1".into(),
+        saga: id(1),
+        definition: DEFINITION.into(),
+        key: "order-1".into(),
+        step: Some("charge-payment".into()),
+        direction: "compensation".into(),
+        claim: "unknown".into(),
+        error: "503 from payment".into(),
+        opened_at: at(700),
+        closed: None,
+        place: 1,
+    };
+    assert_eq!(letter(&store, "letter-1").await, Some(expected.clone()));
+    let close = Commit { writes: vec![close_dead_letter("letter-1")], ..following(1, 1, Rest::Owned) };
+    commit_all(&store, vec![close]).await;
+    expected.closed = Some((at(800), "refunded by hand, ticket 12".into()));
+    assert_eq!(letter(&store, "letter-1").await, Some(expected.clone()));
+    let all = DeadLetterQuery { closed: true, limit: EVERYTHING, ..DeadLetterQuery::default() };
+    assert_eq!(store.dead_letters(all).await.expect("dead letters can be listed"), [expected]);
+}
+
+/// A second resolution, or one by another saga, is not taken; nor is one of a letter that is not there.
+pub async fn a_dead_letter_is_settled_once_and_by_its_own_saga(store: Subject) {
+    enlist(&store, ME).await;
+    open(&store, 1, &["letter-1"]).await;
+    let strange = Commit { writes: vec![close_dead_letter("letter-1")], ..birth(2, Rest::Owned) };
+    commit_all(&store, vec![strange]).await;
+    assert_eq!(letter(&store, "letter-1").await.expect("it is there").closed, None);
+    let close = Commit { writes: vec![close_dead_letter("letter-1")], ..following(1, 1, Rest::Owned) };
+    commit_all(&store, vec![close]).await;
+    let settled = letter(&store, "letter-1").await;
+    let late = Write::CloseDeadLetter { id: "letter-1".into(), resolution: "changed my mind".into(), at: at(999) };
+    let writes = vec![late, close_dead_letter("no-such-letter")];
+    commit_all(&store, vec![Commit { writes, ..following(1, 2, Rest::Owned) }]).await;
+    assert_eq!(letter(&store, "letter-1").await, settled);
+}
+
+/// Newest first, each page from where the last one ended.
+pub async fn dead_letters_come_in_pages(store: Subject) {
+    enlist(&store, ME).await;
+    open(&store, 1, &["a", "b"]).await;
+    open(&store, 2, &["c", "d", "e"]).await;
+    let mut query = DeadLetterQuery { limit: 2, ..DeadLetterQuery::default() };
+    let mut seen = Vec::new();
+    loop {
+        let page = store.dead_letters(query.clone()).await.expect("dead letters can be listed");
+        let Some(last) = page.last() else { break };
+        query.before = Some(last.place);
+        assert!(page.len() <= 2, "a page keeps to its limit");
+        seen.extend(page.into_iter().map(|letter| letter.id));
+    }
+    assert_eq!(seen, ["e", "d", "c", "b", "a"]);
+}
+
+/// Open ones unless asked otherwise; by definition, by saga, and by both.
+pub async fn dead_letters_are_filtered(store: Subject) {
+    enlist(&store, ME).await;
+    open(&store, 1, &["a", "b"]).await;
+    let mut other = Commit { writes: vec![open_dead_letter("c")], ..birth(2, Rest::Parked) };
+    other.birth.as_mut().expect("it is a birth").definition = "returns".into();
+    commit_all(&store, vec![other]).await;
+    let close = Commit { writes: vec![close_dead_letter("a")], ..following(1, 1, Rest::Parked) };
+    commit_all(&store, vec![close]).await;
+    let any = DeadLetterQuery { limit: EVERYTHING, ..DeadLetterQuery::default() };
+    let all = DeadLetterQuery { closed: true, ..any.clone() };
+    let orders = Some(DEFINITION.to_owned());
+    let cases: [(DeadLetterQuery, &[&str]); 7] = [
+        (any.clone(), &["c", "b"]),
+        (all.clone(), &["c", "b", "a"]),
+        (DeadLetterQuery { definition: orders.clone(), ..any.clone() }, &["b"]),
+        (DeadLetterQuery { definition: orders.clone(), ..all.clone() }, &["b", "a"]),
+        (DeadLetterQuery { saga: Some(id(2)), ..all.clone() }, &["c"]),
+        (DeadLetterQuery { saga: Some(id(2)), definition: orders, ..all.clone() }, &[]),
+        (DeadLetterQuery { saga: Some(id(1)), limit: 1, ..all }, &["b"]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(letters(&store, query.clone()).await, expected, "{query:?}");
+    }
+}
+
+/// Numbers go up by one, whatever was refused in between.
+pub async fn the_audit_log_has_no_gaps(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![Commit { writes: vec![audit("first"), audit("second")], ..birth(1, Rest::Owned) }]).await;
+    let stale = Commit { writes: vec![audit("stale")], ..following(1, 7, Rest::Owned) };
+    let broken = Commit {
+        writes: vec![audit("broken"), open_dead_letter("a"), open_dead_letter("a")],
+        ..following(1, 1, Rest::Owned)
+    };
+    let before = look(&store).await;
+    store.commit(ME, vec![stale]).await.expect("a stale commit is an outcome");
+    store.commit(ME, vec![broken]).await.expect_err("two dead letters of one id are a defect");
+    assert_eq!(look(&store).await, before);
+    let step = Write::Audit { actor: "lee".into(), action: "pause".into(), step: None, reason: "third".into(), at: at(1) };
+    commit_all(&store, vec![Commit { writes: vec![step], ..birth(2, Rest::Owned) }]).await;
+    let log = store.audit(AuditQuery { limit: EVERYTHING, ..AuditQuery::default() }).await;
+    let entry = |id, reason: &str| AuditEntry {
+        id,
+        at: at(900),
+        actor: "kim".into(),
+        action: "skip".into(),
+        saga: super::id(1),
+        step: Some("charge-payment".into()),
+        reason: reason.into(),
+    };
+    let third = AuditEntry {
+        id: 3,
+        at: at(1),
+        actor: "lee".into(),
+        action: "pause".into(),
+        saga: id(2),
+        step: None,
+        reason: "third".into(),
+    };
+    assert_eq!(log.expect("the audit log can be read"), [third, entry(2, "second"), entry(1, "first")]);
+}
+
+/// Newest first, all or one saga's.
+pub async fn the_audit_log_comes_in_pages(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
+    for after in 1..=3 {
+        for saga in [1, 2] {
+            let writes = vec![audit(&format!("{saga}-{after}"))];
+            commit_all(&store, vec![Commit { writes, ..following(saga, after, Rest::Owned) }]).await;
+        }
+    }
+    let page = async |saga: Option<u128>, before: Option<u64>, limit: usize| -> Vec<String> {
+        let query = AuditQuery { saga: saga.map(id), before, limit };
+        let page = store.audit(query).await.expect("the audit log can be read");
+        page.into_iter().map(|entry| entry.reason).collect()
+    };
+    assert_eq!(page(None, None, 2).await, ["2-3", "1-3"]);
+    assert_eq!(page(None, Some(5), 3).await, ["2-2", "1-2", "2-1"]);
+    assert_eq!(page(Some(1), None, EVERYTHING).await, ["1-3", "1-2", "1-1"]);
+    assert_eq!(page(Some(1), Some(3), EVERYTHING).await, ["1-1"]);
+    assert_eq!(page(None, Some(1), EVERYTHING).await, [""; 0]);
+    assert_eq!(page(None, None, 0).await, [""; 0]);
+}

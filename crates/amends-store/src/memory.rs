@@ -1,0 +1,107 @@
+//! A store in memory: the model that every other store is compared with, and the one that simulations drive.
+//!
+//! It is meant to be obviously right rather than fast: one plain value behind one lock, ordered collections only
+//! (the same calls give the same answers, in the same order, every time), and async methods that never wait.
+//! Nothing is written anywhere; what it holds ends with it.
+
+mod state;
+
+use crate::{
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Outcome, Receive,
+    Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+};
+use amends_core::time::Timestamp;
+use async_trait::async_trait;
+use state::State;
+use std::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
+
+/// How many orchestrator processes a store serves at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// One, as SQLite does: whoever enlists is the only one, and every other incarnation is known to be dead.
+    One,
+    /// Several live side by side; an incarnation ends when it is retired.
+    Several,
+}
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new(processes: Processes) -> MemoryStore {
+        MemoryStore { state: Mutex::new(State::new(processes)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no method panics while it holds the lock")
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        self.state().enlist(me, now)
+    }
+
+    async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        self.state().retire(whom, now);
+        Ok(())
+    }
+
+    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        self.state().commit(me, batch)
+    }
+
+    async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
+        self.state().claim(me, now, limit)
+    }
+
+    async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError> {
+        self.state().acquire(me, saga)
+    }
+
+    async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
+        self.state().receive(me, &request)
+    }
+
+    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
+        Ok(self.state().put_definition(definition))
+    }
+
+    async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
+        Ok(self.state().definitions(&which))
+    }
+}
+
+#[async_trait]
+impl Views for MemoryStore {
+    async fn saga(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
+        Ok(self.state().saga(id))
+    }
+
+    async fn sagas(&self, query: SagaQuery) -> Result<Vec<Summary>, StoreError> {
+        Ok(self.state().sagas(&query))
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(self.state().dead_letters(&query))
+    }
+
+    async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
+        Ok(self.state().dead_letter(id))
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.state().audit(&query))
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        Ok(self.state().statistics())
+    }
+}

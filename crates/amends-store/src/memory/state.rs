@@ -1,0 +1,349 @@
+//! What a store in memory holds, and every operation on it as a plain function.
+
+use super::Processes;
+use crate::{
+    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Incarnation,
+    Message, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError, StoredDefinition,
+    StoredEvent, Summary, Which, Write,
+};
+use amends_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Everything that is stored.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    processes: Processes,
+    live: BTreeSet<Incarnation>,
+    retired: BTreeSet<Incarnation>,
+    sagas: BTreeMap<Uuid, Saga>,
+    /// By definition and business key.
+    keys: BTreeMap<(String, String), Uuid>,
+    /// Double-click claims by definition and digest: the saga, and until when.
+    dedupes: BTreeMap<(String, String), (Uuid, Timestamp)>,
+    /// By saga and step.
+    messages: BTreeMap<(Uuid, String), Queued>,
+    dead_letters: Vec<DeadLetter>,
+    audit: Vec<AuditEntry>,
+    counts: BTreeMap<Counter, u64>,
+    /// By version.
+    definitions: BTreeMap<String, StoredDefinition>,
+    /// The current version by name.
+    current: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+struct Saga {
+    birth: Birth,
+    row: Row,
+    /// Who owns it: somebody exactly while the row says [`Rest::Owned`].
+    owner: Option<Incarnation>,
+    events: Vec<StoredEvent>,
+}
+
+#[derive(Clone, Debug)]
+struct Queued {
+    participant: String,
+    visible_at: Timestamp,
+    receives: u32,
+}
+
+impl State {
+    pub(super) fn new(processes: Processes) -> State {
+        State {
+            processes,
+            live: BTreeSet::new(),
+            retired: BTreeSet::new(),
+            sagas: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            dedupes: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            dead_letters: Vec::new(),
+            audit: Vec::new(),
+            counts: BTreeMap::new(),
+            definitions: BTreeMap::new(),
+            current: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn enlist(&mut self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        if self.retired.contains(&me) {
+            return Err(StoreError::Fenced);
+        }
+        if self.processes == Processes::One {
+            for other in self.live.clone().into_iter().filter(|other| *other != me) {
+                self.retire(other, now);
+            }
+        }
+        self.live.insert(me);
+        Ok(())
+    }
+
+    pub(super) fn retire(&mut self, whom: Incarnation, now: Timestamp) {
+        self.live.remove(&whom);
+        self.retired.insert(whom);
+        for saga in self.sagas.values_mut().filter(|saga| saga.owner == Some(whom)) {
+            saga.owner = None;
+            saga.row.rest = Rest::Until(now);
+        }
+    }
+
+    fn fence(&self, me: Incarnation) -> Result<(), StoreError> {
+        if self.live.contains(&me) { Ok(()) } else { Err(StoreError::Fenced) }
+    }
+
+    pub(super) fn commit(&mut self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        self.fence(me)?;
+        // A batch is all or nothing. Only a dead letter can break one off in the middle, so only then is it tried
+        // on a copy first; copying everything for every commit would make a long simulation quadratic.
+        if batch.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::OpenDeadLetter { .. })) {
+            let mut draft = self.clone();
+            let outcomes = draft.commit_each(me, batch)?;
+            *self = draft;
+            Ok(outcomes)
+        } else {
+            self.commit_each(me, batch)
+        }
+    }
+
+    fn commit_each(&mut self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        batch.into_iter().map(|commit| self.commit_one(me, commit)).collect()
+    }
+
+    fn commit_one(&mut self, me: Incarnation, commit: Commit) -> Result<Outcome, StoreError> {
+        let outcome = self.judge(me, &commit);
+        if outcome != Outcome::Committed {
+            return Ok(outcome);
+        }
+        if let Some(birth) = commit.birth {
+            self.bear(commit.saga, birth, commit.row.clone());
+        }
+        let saga = self.sagas.get_mut(&commit.saga).expect("a saga was judged to exist or was born just now");
+        saga.owner = (commit.row.rest == Rest::Owned).then_some(me);
+        saga.row = commit.row;
+        saga.events.extend(commit.events);
+        for count in commit.counts {
+            *self.counts.entry(count.counter).or_default() += 1;
+        }
+        for write in commit.writes {
+            self.write(commit.saga, write)?;
+        }
+        Ok(Outcome::Committed)
+    }
+
+    /// What becomes of a commit, decided before anything is written.
+    fn judge(&self, me: Incarnation, commit: &Commit) -> Outcome {
+        let Some(birth) = &commit.birth else {
+            let follows = self.sagas.get(&commit.saga).is_some_and(|saga| {
+                saga.events.len() as u64 == commit.after && saga.owner.is_none_or(|owner| owner == me)
+            });
+            return if follows { Outcome::Committed } else { Outcome::Stale };
+        };
+        if let Some(saga) = self.keys.get(&(birth.definition.clone(), birth.key.clone())) {
+            let same_input = self.sagas[saga].birth.fingerprint == birth.fingerprint;
+            return Outcome::Exists { saga: *saga, same_input };
+        }
+        if commit.after != 0 || self.sagas.contains_key(&commit.saga) {
+            return Outcome::Stale;
+        }
+        let claim = birth.dedupe.as_ref().and_then(|dedupe| {
+            self.dedupes.get(&(birth.definition.clone(), dedupe.digest.clone()))
+        });
+        match claim {
+            Some((saga, until)) if birth.created_at < *until => Outcome::Duplicate { saga: *saga },
+            Some(_) | None => Outcome::Committed,
+        }
+    }
+
+    fn bear(&mut self, id: Uuid, mut birth: Birth, row: Row) {
+        self.keys.insert((birth.definition.clone(), birth.key.clone()), id);
+        if let Some(dedupe) = birth.dedupe.take() {
+            self.dedupes.insert((birth.definition.clone(), dedupe.digest), (id, dedupe.until));
+        }
+        self.sagas.insert(id, Saga { birth, row, owner: None, events: Vec::new() });
+    }
+
+    fn write(&mut self, saga: Uuid, write: Write) -> Result<(), StoreError> {
+        match write {
+            Write::PutMessage { step, participant, at } => {
+                self.messages.insert((saga, step), Queued { participant, visible_at: at, receives: 0 });
+            }
+            Write::DeleteMessage { step } => {
+                self.messages.remove(&(saga, step));
+            }
+            Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
+                if self.dead_letter(&id).is_some() {
+                    return Err(StoreError::Damaged(format!("the dead letter {id} was opened before").into()));
+                }
+                let birth = &self.sagas[&saga].birth;
+                self.dead_letters.push(DeadLetter {
+                    id,
+                    saga,
+                    definition: birth.definition.clone(),
+                    key: birth.key.clone(),
+                    step,
+                    direction,
+                    claim,
+                    error,
+                    opened_at: at,
+                    closed: None,
+                    place: self.dead_letters.len() as u64 + 1,
+                });
+            }
+            Write::CloseDeadLetter { id, resolution, at } => {
+                let open = self.dead_letters.iter_mut().find(|letter| letter.id == id && letter.saga == saga);
+                if let Some(letter) = open.filter(|letter| letter.closed.is_none()) {
+                    letter.closed = Some((at, resolution));
+                }
+            }
+            Write::Audit { actor, action, step, reason, at } => {
+                let id = self.audit.len() as u64 + 1;
+                self.audit.push(AuditEntry { id, at, actor, action, saga, step, reason });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim(&mut self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
+        self.fence(me)?;
+        let mut waiting: Vec<(Timestamp, Uuid)> = self
+            .sagas
+            .iter()
+            .filter_map(|(id, saga)| match saga.row.rest {
+                Rest::Until(at) => Some((at, *id)),
+                Rest::Owned | Rest::Parked | Rest::Finished(_) => None,
+            })
+            .collect();
+        waiting.sort_unstable();
+        let due = waiting.iter().take_while(|(at, _)| *at <= now).take(limit).count();
+        let later = waiting.split_off(due);
+        let records = waiting.into_iter().map(|(_, id)| self.own(me, id)).collect();
+        Ok(Claimed { records, next_due: later.first().map(|(at, _)| *at) })
+    }
+
+    pub(super) fn acquire(&mut self, me: Incarnation, id: Uuid) -> Result<Acquired, StoreError> {
+        self.fence(me)?;
+        let Some(saga) = self.sagas.get(&id) else { return Ok(Acquired::Missing) };
+        match (saga.owner, saga.row.rest) {
+            (Some(owner), _) if owner != me => Ok(Acquired::Elsewhere(owner)),
+            (_, Rest::Finished(_)) => Ok(Acquired::Finished(Box::new(saga.record(id)))),
+            (_, Rest::Owned | Rest::Until(_) | Rest::Parked) => Ok(Acquired::Yours(Box::new(self.own(me, id)))),
+        }
+    }
+
+    fn own(&mut self, me: Incarnation, id: Uuid) -> Record {
+        let saga = self.sagas.get_mut(&id).expect("only a saga that was found is taken");
+        saga.owner = Some(me);
+        saga.row.rest = Rest::Owned;
+        saga.record(id)
+    }
+
+    pub(super) fn receive(&mut self, me: Incarnation, request: &Receive) -> Result<Received, StoreError> {
+        self.fence(me)?;
+        let mut waiting: Vec<(Timestamp, (Uuid, String))> = self
+            .messages
+            .iter()
+            .filter(|(_, message)| message.participant == request.participant)
+            .map(|(place, message)| (message.visible_at, place.clone()))
+            .collect();
+        waiting.sort_unstable();
+        let ready = waiting.iter().take_while(|(at, _)| *at <= request.now).take(request.limit).count();
+        let later = waiting.split_off(ready);
+        let mut received = Received { messages: Vec::new(), next_at: later.first().map(|(at, _)| *at) };
+        for (_, place) in waiting {
+            let message = self.messages.get_mut(&place).expect("only a message that was found is received");
+            message.visible_at = request.invisible_until;
+            message.receives = message.receives.saturating_add(1);
+            received.next_at = Some(received.next_at.map_or(message.visible_at, |at| at.min(message.visible_at)));
+            received.messages.push(Message { saga: place.0, step: place.1, receives: message.receives });
+        }
+        Ok(received)
+    }
+
+    pub(super) fn put_definition(&mut self, definition: StoredDefinition) -> bool {
+        let StoredDefinition { name, version, .. } = &definition;
+        let before = self.current.insert(name.clone(), version.clone());
+        let changed = before.as_ref() != Some(version);
+        self.definitions.entry(version.clone()).or_insert(definition);
+        changed
+    }
+
+    pub(super) fn definitions(&self, which: &Which) -> Vec<StoredDefinition> {
+        match which {
+            Which::Current => self.current.values().map(|version| self.definitions[version].clone()).collect(),
+            Which::Version(version) => self.definitions.get(version).cloned().into_iter().collect(),
+        }
+    }
+
+    pub(super) fn saga(&self, id: Uuid) -> Option<Record> {
+        self.sagas.get(&id).map(|saga| saga.record(id))
+    }
+
+    pub(super) fn sagas(&self, query: &SagaQuery) -> Vec<Summary> {
+        self.sagas
+            .iter()
+            .rev()
+            .filter(|(id, saga)| {
+                query.before.is_none_or(|before| **id < before)
+                    && query.definition.as_ref().is_none_or(|name| saga.birth.definition == *name)
+                    && query.key.as_ref().is_none_or(|key| saga.birth.key == *key)
+                    && query.status.is_none_or(|status| saga.row.status == status)
+            })
+            .take(query.limit)
+            .map(|(id, saga)| Summary { id: *id, birth: saga.birth.clone(), row: saga.row.clone() })
+            .collect()
+    }
+
+    pub(super) fn dead_letters(&self, query: &DeadLetterQuery) -> Vec<DeadLetter> {
+        self.dead_letters
+            .iter()
+            .rev()
+            .filter(|letter| {
+                query.before.is_none_or(|before| letter.place < before)
+                    && query.definition.as_ref().is_none_or(|name| letter.definition == *name)
+                    && query.saga.is_none_or(|saga| letter.saga == saga)
+                    && (query.closed || letter.closed.is_none())
+            })
+            .take(query.limit)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn dead_letter(&self, id: &str) -> Option<DeadLetter> {
+        self.dead_letters.iter().find(|letter| letter.id == id).cloned()
+    }
+
+    pub(super) fn audit(&self, query: &AuditQuery) -> Vec<AuditEntry> {
+        self.audit
+            .iter()
+            .rev()
+            .filter(|entry| query.before.is_none_or(|before| entry.id < before))
+            .filter(|entry| query.saga.is_none_or(|saga| entry.saga == saga))
+            .take(query.limit)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn statistics(&self) -> Statistics {
+        let count = |counter| self.counts.get(&counter).copied().unwrap_or_default();
+        Statistics {
+            started: count(Counter::Started),
+            completed: count(Counter::Completed),
+            compensated: count(Counter::Compensated),
+            dead_letters_open: self.dead_letters.iter().filter(|letter| letter.closed.is_none()).count() as u64,
+            orphans: self.sagas.iter().filter(|(id, saga)| self.is_orphan(**id, saga)).count() as u64,
+        }
+    }
+
+    fn is_orphan(&self, id: Uuid, saga: &Saga) -> bool {
+        let message = self.messages.keys().any(|(owner, _)| *owner == id);
+        let letter = self.dead_letters.iter().any(|letter| letter.saga == id && letter.closed.is_none());
+        saga.row.rest == Rest::Parked && !saga.row.paused && !message && !letter
+    }
+}
+
+impl Saga {
+    fn record(&self, id: Uuid) -> Record {
+        Record { id, birth: self.birth.clone(), row: self.row.clone(), events: self.events.clone() }
+    }
+}

@@ -1,0 +1,188 @@
+//! A store in one SQLite file: the default, and a production choice for one node.
+//!
+//! One thread writes. It takes whatever calls are queued, does them in one transaction, commits it with an fsync,
+//! and only then answers each; while it commits, the next calls gather. It never waits for more to come. Readers
+//! are connections of their own beside it and see committed state only.
+//!
+//! - The file belongs to one process, which holds a lock on the file `<path>.lock` beside it. SQLite's own
+//!   exclusive mode would do the same but would shut out the readers too.
+//! - An I/O error, damage or a failed fsync met by the writer ends the process: after a failed fsync nobody knows
+//!   what is durable, and the only way to find out is to read the file anew. A full disk is not of that kind: the
+//!   transaction is rolled back, the call is refused, and the store works again once there is room.
+//! - A call whose future is dropped is carried out all the same.
+//!
+//! It deletes nothing: how long finished sagas are kept is not decided here.
+
+mod errors;
+mod lock;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+mod writes;
+
+use crate::{
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Outcome, Receive,
+    Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+};
+use amends_core::time::Timestamp;
+use async_trait::async_trait;
+pub use errors::OpenError;
+use readers::Readers;
+pub use schema::Migration;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+use writer::Writer;
+
+/// Called with a sentence when the writer cannot go on. If it returns, the writer stays down: whatever was asked
+/// of it and not answered yet, and everything asked later, fails as [`StoreError::Damaged`].
+pub type OnFatal = Box<dyn Fn(&str) + Send>;
+
+/// How to open a store.
+pub struct SqliteOptions {
+    /// The file. It is made if there is none.
+    pub path: PathBuf,
+    /// How many connections read beside the writer; at least one.
+    pub readers: usize,
+    /// What to do when the writer cannot go on. By default the process is aborted.
+    pub on_fatal: OnFatal,
+}
+
+impl SqliteOptions {
+    /// The file at `path`, two readers, and an abort where the writer cannot go on.
+    pub fn new(path: impl Into<PathBuf>) -> SqliteOptions {
+        SqliteOptions { path: path.into(), readers: 2, on_fatal: Box::new(abort) }
+    }
+}
+
+impl fmt::Debug for SqliteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteOptions").field("path", &self.path).field("readers", &self.readers).finish_non_exhaustive()
+    }
+}
+
+/// A store in one SQLite file. Dropping it finishes what is queued, moves everything into the file and frees it.
+#[derive(Debug)]
+pub struct SqliteStore {
+    // Fields are dropped in this order. The last connection to close moves the write-ahead log into the file, which
+    // only the writer's can do; and the lock goes last, when nobody touches the file any more.
+    readers: Readers,
+    writer: Writer,
+    _lock: lock::FileLock,
+}
+
+impl SqliteStore {
+    /// Opens a store, making the file or bringing it to this program's schema where needed.
+    ///
+    /// # Errors
+    /// Says why the file cannot be opened: it is another process's, was written by a newer program, is no store,
+    /// or cannot be read and written.
+    pub fn open(options: SqliteOptions) -> Result<SqliteStore, OpenError> {
+        let path = schema::place(&options.path)?;
+        let lock = lock::FileLock::take(&path)?;
+        let mut connection = schema::open(&path)?;
+        let migration = schema::migrate(&path, &mut connection)?;
+        if migration.from != migration.to {
+            tracing::info!(from = migration.from, to = migration.to, "brought the store to this program's schema");
+        }
+        let unusable = |error: std::io::Error| OpenError::Unusable { path: path.clone(), why: error.to_string() };
+        let writer = Writer::start(connection, options.on_fatal).map_err(|error| schema::unusable(&path, &error))?;
+        let readers = (0..options.readers.max(1))
+            .map(|_| schema::open_reader(&path))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|connections| Readers::start(connections).map_err(unusable))?;
+        Ok(SqliteStore { readers, writer, _lock: lock })
+    }
+
+    /// How many transactions the writer has committed since the store was opened: fewer than there were calls
+    /// where calls met in one of them.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.writer.transactions()
+    }
+}
+
+/// Brings the store at `path` to this program's schema without serving it, and says from where to where.
+///
+/// # Errors
+/// As [`SqliteStore::open`].
+pub fn migrate(path: &Path) -> Result<Migration, OpenError> {
+    let path = schema::place(path)?;
+    let _lock = lock::FileLock::take(&path)?;
+    let mut connection = schema::open(&path)?;
+    schema::migrate(&path, &mut connection)
+}
+
+/// The log line may sit in a buffer that the abort throws away, so the reason goes to standard error as well.
+fn abort(reason: &str) {
+    tracing::error!(reason, "the store failed; the process ends");
+    eprintln!("the store failed; the process ends: {reason}");
+    std::process::abort();
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.perform(move |writing| writes::enlist(writing, me, now)).await
+    }
+
+    async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.perform(move |writing| writes::retire(writing, whom, now)).await
+    }
+
+    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+        self.writer.perform(move |writing| writes::commit(writing, me, &batch)).await
+    }
+
+    async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
+        self.writer.perform(move |writing| writes::claim(writing, me, now, limit)).await
+    }
+
+    async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError> {
+        self.writer.perform(move |writing| writes::acquire(writing, me, saga)).await
+    }
+
+    async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
+        self.writer.perform(move |writing| writes::receive(writing, me, &request)).await
+    }
+
+    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
+        self.writer.perform(move |writing| writes::put_definition(writing, &definition)).await
+    }
+
+    async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
+        self.readers.perform(move |snapshot| reads::definitions(snapshot, &which)).await
+    }
+}
+
+#[async_trait]
+impl Views for SqliteStore {
+    async fn saga(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
+        self.readers.perform(move |snapshot| reads::record(snapshot, id)).await
+    }
+
+    async fn sagas(&self, query: SagaQuery) -> Result<Vec<Summary>, StoreError> {
+        self.readers.perform(move |snapshot| reads::sagas(snapshot, &query)).await
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
+        self.readers.perform(move |snapshot| reads::dead_letters(snapshot, &query)).await
+    }
+
+    async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
+        let id = id.to_owned();
+        self.readers.perform(move |snapshot| reads::dead_letter(snapshot, &id)).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.readers.perform(move |snapshot| reads::audit(snapshot, &query)).await
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        self.readers.perform(reads::statistics).await
+    }
+}

@@ -1,0 +1,158 @@
+//! The reads. Each is given a transaction, so that everything it looks at is from one moment.
+
+use super::rows::{self, dead_letter_columns, saga_columns};
+use crate::{
+    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Record, SagaQuery, Statistics, StoredDefinition,
+    Summary, Which,
+};
+use amends_core::machine::Status;
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use uuid::Uuid;
+
+pub(super) const SAGA: &str = concat!("SELECT ", saga_columns!(), " FROM saga WHERE id = ?1");
+pub(super) const EVENTS: &str = "SELECT at, body FROM event WHERE saga = ?1 ORDER BY sequence";
+
+const DEFINITIONS_CURRENT: &str = "
+    SELECT definition.name, version, source, created_at
+    FROM current_definition JOIN definition USING (version) ORDER BY current_definition.name";
+const DEFINITION_BY_VERSION: &str = "SELECT name, version, source, created_at FROM definition WHERE version = ?1";
+const DEAD_LETTER: &str = concat!(
+    "SELECT ",
+    dead_letter_columns!(),
+    " FROM dead_letter JOIN saga ON saga.id = dead_letter.saga WHERE dead_letter.id = ?1"
+);
+const COUNTS: &str = "SELECT counter, sum(value) FROM count GROUP BY counter";
+const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
+/// The wake-up invariant, asked of the sagas that nobody owns and no time wakes.
+pub(super) const ORPHANS: &str = "
+    SELECT count(*) FROM saga INDEXED BY saga_parked
+    WHERE owner IS NULL AND wake_at IS NULL AND finished_at IS NULL AND paused = 0
+      AND NOT EXISTS (SELECT 1 FROM message WHERE message.saga = saga.id)
+      AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.saga = saga.id AND closed_at IS NULL)";
+
+/// One saga with its whole history.
+pub(super) fn record(sql: &Connection, id: Uuid) -> rusqlite::Result<Option<Record>> {
+    let found = sql.prepare_cached(SAGA)?.query_row([id.as_bytes()], rows::saga).optional()?;
+    let Some(found) = found else { return Ok(None) };
+    let events = sql.prepare_cached(EVENTS)?.query_map([id.as_bytes()], rows::event)?.collect::<Result<_, _>>()?;
+    Ok(Some(Record { id, birth: found.birth, row: found.row, events }))
+}
+
+/// Definitions, by name.
+pub(super) fn definitions(sql: &Connection, which: &Which) -> rusqlite::Result<Vec<StoredDefinition>> {
+    match which {
+        Which::Current => sql.prepare_cached(DEFINITIONS_CURRENT)?.query_map([], rows::definition)?.collect(),
+        Which::Version(version) => {
+            sql.prepare_cached(DEFINITION_BY_VERSION)?.query_map([version], rows::definition)?.collect()
+        }
+    }
+}
+
+/// A page of sagas, newest first.
+pub(super) fn sagas(sql: &Connection, query: &SagaQuery) -> rusqlite::Result<Vec<Summary>> {
+    let (text, values) = sagas_statement(query);
+    let mut statement = sql.prepare_cached(&text)?;
+    let found = statement.query_map(params_from_iter(values), rows::saga)?;
+    found.map(|saga| saga.map(|saga| Summary { id: saga.id, birth: saga.birth, row: saga.row })).collect()
+}
+
+/// The text names only what is asked for, so that the plan can use the index that fits.
+pub(super) fn sagas_statement(query: &SagaQuery) -> (String, Vec<Value>) {
+    let mut filter = Filter::default();
+    filter.add("saga.id <", Value::Blob(query.before.unwrap_or(Uuid::max()).as_bytes().to_vec()));
+    if let Some(definition) = &query.definition {
+        filter.add("definition =", Value::Text(definition.clone()));
+    }
+    if let Some(key) = &query.key {
+        filter.add("key =", Value::Text(key.clone()));
+    }
+    if let Some(status) = query.status {
+        filter.add("status =", Value::Text(status.as_str().into()));
+        // The index on status leaves the completed ones out, and SQLite uses it only where the text says so too.
+        if status != Status::Completed {
+            filter.text.push_str(" AND status <> 'completed'");
+        }
+    }
+    filter.page(concat!("SELECT ", saga_columns!(), " FROM saga"), "saga.id", query.limit)
+}
+
+/// A page of dead letters, newest first.
+pub(super) fn dead_letters(sql: &Connection, query: &DeadLetterQuery) -> rusqlite::Result<Vec<DeadLetter>> {
+    let mut filter = Filter::default();
+    filter.add("place <", Value::Integer(query.before.map_or(i64::MAX, rows::number)));
+    if let Some(definition) = &query.definition {
+        filter.add("saga.definition =", Value::Text(definition.clone()));
+    }
+    if let Some(saga) = query.saga {
+        filter.add("dead_letter.saga =", Value::Blob(saga.as_bytes().to_vec()));
+    }
+    if !query.closed {
+        filter.text.push_str(" AND closed_at IS NULL");
+    }
+    // The order of a cross join is the order in which SQLite walks it: along the dead letters, which are few.
+    let select = concat!("SELECT ", dead_letter_columns!(), " FROM dead_letter CROSS JOIN saga ON saga.id = saga");
+    let (text, values) = filter.page(select, "place", query.limit);
+    sql.prepare_cached(&text)?.query_map(params_from_iter(values), rows::dead_letter)?.collect()
+}
+
+/// One dead letter.
+pub(super) fn dead_letter(sql: &Connection, id: &str) -> rusqlite::Result<Option<DeadLetter>> {
+    sql.prepare_cached(DEAD_LETTER)?.query_row([id], rows::dead_letter).optional()
+}
+
+/// A page of the audit log, newest first.
+pub(super) fn audit(sql: &Connection, query: &AuditQuery) -> rusqlite::Result<Vec<AuditEntry>> {
+    let mut filter = Filter::default();
+    filter.add("id <", Value::Integer(query.before.map_or(i64::MAX, rows::number)));
+    if let Some(saga) = query.saga {
+        filter.add("saga =", Value::Blob(saga.as_bytes().to_vec()));
+    }
+    let select = "SELECT id, at, actor, action, saga, step, reason FROM audit";
+    let (text, values) = filter.page(select, "id", query.limit);
+    sql.prepare_cached(&text)?.query_map(params_from_iter(values), rows::audit_entry)?.collect()
+}
+
+/// The counts that the commits kept, and the wake-up invariant measured.
+pub(super) fn statistics(sql: &Connection) -> rusqlite::Result<Statistics> {
+    let counts: Vec<(String, u64)> = sql
+        .prepare_cached(COUNTS)?
+        .query_map([], |row| Ok((row.get(0)?, rows::number_at(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    let of = |counter: Counter| {
+        let name = rows::counter(counter);
+        counts.iter().find(|(counter, _)| counter == name).map_or(0, |(_, value)| *value)
+    };
+    Ok(Statistics {
+        started: of(Counter::Started),
+        completed: of(Counter::Completed),
+        compensated: of(Counter::Compensated),
+        dead_letters_open: number(sql, DEAD_LETTERS_OPEN)?,
+        orphans: number(sql, ORPHANS)?,
+    })
+}
+
+fn number(sql: &Connection, text: &str) -> rusqlite::Result<u64> {
+    sql.prepare_cached(text)?.query_row(params![], |row| rows::number_at(row, 0))
+}
+
+/// The conditions of a page, and their values in order.
+#[derive(Default)]
+struct Filter {
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Filter {
+    fn add(&mut self, condition: &str, value: Value) {
+        self.values.push(value);
+        let word = if self.text.is_empty() { "WHERE" } else { "AND" };
+        self.text.push_str(&format!(" {word} {condition} ?{}", self.values.len()));
+    }
+
+    fn page(mut self, select: &str, order: &str, limit: usize) -> (String, Vec<Value>) {
+        self.values.push(Value::Integer(rows::limit(limit)));
+        let text = format!("{select}{} ORDER BY {order} DESC LIMIT ?{}", self.text, self.values.len());
+        (text, self.values)
+    }
+}

@@ -1,0 +1,175 @@
+//! How values stand in the tables, both ways.
+//!
+//! What is read was written by some program at some time, so whatever does not fit is an error and not a panic.
+
+use crate::{AuditEntry, Birth, Counter, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvent};
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+use rusqlite::types::Type;
+use uuid::Uuid;
+
+/// The columns that [`saga`] reads, in its order.
+macro_rules! saga_columns {
+    () => {
+        "saga.id, saga.definition, version, key, fingerprint, created_at, \
+         status, paused, reason, owner, wake_at, finished_at"
+    };
+}
+/// The columns that [`dead_letter`] reads, in its order.
+macro_rules! dead_letter_columns {
+    () => {
+        "dead_letter.id, saga.id, saga.definition, saga.key, step, direction, claim, error, \
+         opened_at, closed_at, resolution, place"
+    };
+}
+pub(super) use {dead_letter_columns, saga_columns};
+
+/// A saga without its events.
+pub(super) struct SagaRow {
+    pub(super) id: Uuid,
+    pub(super) birth: Birth,
+    pub(super) row: Row,
+    pub(super) owner: Option<Incarnation>,
+}
+
+pub(super) fn saga(row: &rusqlite::Row<'_>) -> rusqlite::Result<SagaRow> {
+    let birth = Birth {
+        definition: row.get(1)?,
+        version: row.get(2)?,
+        key: row.get(3)?,
+        fingerprint: row.get(4)?,
+        dedupe: None,
+        created_at: time_at(row, 5)?,
+    };
+    let owner = optional_id_at(row, 9)?;
+    let rest = rest(owner, optional_time_at(row, 10)?, optional_time_at(row, 11)?);
+    let state = Row { status: status_at(row, 6)?, paused: row.get(7)?, reason: row.get(8)?, rest };
+    Ok(SagaRow { id: id_at(row, 0)?, birth, row: state, owner })
+}
+
+/// Which of the three columns is set says who looks after a saga; the table's check allows one at most.
+pub(super) fn rest(owner: Option<Incarnation>, wake_at: Option<Timestamp>, finished_at: Option<Timestamp>) -> Rest {
+    match (owner, wake_at, finished_at) {
+        (Some(_), _, _) => Rest::Owned,
+        (None, Some(at), _) => Rest::Until(at),
+        (None, None, Some(at)) => Rest::Finished(at),
+        (None, None, None) => Rest::Parked,
+    }
+}
+
+/// The owner, the time to wake it and the time it was finished, as columns.
+pub(super) fn rest_columns(rest: Rest, me: Incarnation) -> (Option<[u8; 16]>, Option<i64>, Option<i64>) {
+    match rest {
+        Rest::Owned => (Some(me.into_bytes()), None, None),
+        Rest::Until(at) => (None, Some(time(at)), None),
+        Rest::Parked => (None, None, None),
+        Rest::Finished(at) => (None, None, Some(time(at))),
+    }
+}
+
+pub(super) fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent { at: time_at(row, 0)?, body: row.get(1)? })
+}
+
+/// Reads `name, version, source, created_at`.
+pub(super) fn definition(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredDefinition> {
+    Ok(StoredDefinition {
+        name: row.get(0)?,
+        version: row.get(1)?,
+        source: row.get(2)?,
+        created_at: time_at(row, 3)?,
+    })
+}
+
+pub(super) fn dead_letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let resolution: Option<String> = row.get(10)?;
+    Ok(DeadLetter {
+        id: row.get(0)?,
+        saga: id_at(row, 1)?,
+        definition: row.get(2)?,
+        key: row.get(3)?,
+        step: row.get(4)?,
+        direction: row.get(5)?,
+        claim: row.get(6)?,
+        error: row.get(7)?,
+        opened_at: time_at(row, 8)?,
+        closed: optional_time_at(row, 9)?.zip(resolution),
+        place: number_at(row, 11)?,
+    })
+}
+
+/// Reads `id, at, actor, action, saga, step, reason`.
+pub(super) fn audit_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
+    Ok(AuditEntry {
+        id: number_at(row, 0)?,
+        at: time_at(row, 1)?,
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        saga: id_at(row, 4)?,
+        step: row.get(5)?,
+        reason: row.get(6)?,
+    })
+}
+
+/// A time as it is stored: one past the end of time is the end of time.
+pub(super) fn time(at: Timestamp) -> i64 {
+    number(at.0)
+}
+
+/// A number as it is stored: SQLite's integers have a sign, and nothing here counts further than they do.
+pub(super) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// How many rows at most, as SQL wants it.
+pub(super) fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn counter(counter: Counter) -> &'static str {
+    match counter {
+        Counter::Started => "started",
+        Counter::Completed => "completed",
+        Counter::Compensated => "compensated",
+        Counter::DeadLettered => "dead-lettered",
+    }
+}
+
+pub(super) fn status_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Status> {
+    let text: String = row.get(column)?;
+    status(&text).ok_or_else(|| {
+        let error = format!("`{text}` is no status of a saga");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+    })
+}
+
+pub(super) fn status(text: &str) -> Option<Status> {
+    const ALL: [Status; 5] =
+        [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
+    ALL.into_iter().find(|status| status.as_str() == text)
+}
+
+pub(super) fn number_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+pub(super) fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    number_at(row, column).map(Timestamp)
+}
+
+pub(super) fn optional_time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    match row.get_ref(column)?.data_type() {
+        Type::Null => Ok(None),
+        Type::Integer | Type::Real | Type::Text | Type::Blob => time_at(row, column).map(Some),
+    }
+}
+
+pub(super) fn id_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Uuid> {
+    row.get(column).map(Uuid::from_bytes)
+}
+
+pub(super) fn optional_id_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Uuid>> {
+    let bytes: Option<[u8; 16]> = row.get(column)?;
+    Ok(bytes.map(Uuid::from_bytes))
+}

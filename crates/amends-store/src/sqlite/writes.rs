@@ -1,0 +1,288 @@
+//! The writes. Each runs within a transaction that others may share, and may be run again in one of its own.
+//!
+//! A write that refuses does so before it has changed anything; one that fails half-way is an error of SQLite, and
+//! the writer rolls everything back.
+
+use super::errors::Failure;
+use super::reads;
+use super::rows::{self, saga_columns};
+use super::writer::Writing;
+use crate::{
+    Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
+    StoredDefinition, Write,
+};
+use amends_core::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+pub(super) const FREE_ALL_BUT: &str =
+    "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner IS NOT NULL AND owner <> ?2";
+pub(super) const FREE: &str = "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner = ?2";
+
+pub(super) const SAGA_BY_KEY: &str = "SELECT id, fingerprint FROM saga WHERE key = ?1 AND definition = ?2";
+pub(super) const SAGA_EXISTS: &str = "SELECT 1 FROM saga WHERE id = ?1";
+pub(super) const DEDUPE: &str = "SELECT saga, until FROM dedupe WHERE definition = ?1 AND digest = ?2";
+const PUT_DEDUPE: &str = "
+    INSERT INTO dedupe (definition, digest, saga, until) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT DO UPDATE SET saga = excluded.saga, until = excluded.until";
+const PUT_SAGA: &str = "
+    INSERT INTO saga (id, definition, version, key, fingerprint, created_at,
+                      status, paused, reason, owner, wake_at, finished_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+pub(super) const SAGA_NOW: &str = concat!(
+    "SELECT ",
+    saga_columns!(),
+    ", (SELECT max(sequence) FROM event WHERE event.saga = ?1) FROM saga WHERE id = ?1"
+);
+pub(super) const CHANGE_SAGA: &str = "
+    UPDATE saga SET status = ?2, paused = ?3, reason = ?4, owner = ?5, wake_at = ?6, finished_at = ?7 WHERE id = ?1";
+const PUT_EVENT: &str = "INSERT INTO event (saga, sequence, at, body) VALUES (?1, ?2, ?3, ?4)";
+
+const PUT_MESSAGE: &str = "
+    INSERT INTO message (saga, step, participant, visible_at, receives) VALUES (?1, ?2, ?3, ?4, 0)
+    ON CONFLICT DO UPDATE SET participant = excluded.participant, visible_at = excluded.visible_at, receives = 0";
+pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE saga = ?1 AND step = ?2";
+const OPEN_DEAD_LETTER: &str = "
+    INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub(super) const CLOSE_DEAD_LETTER: &str =
+    "UPDATE dead_letter SET closed_at = ?3, resolution = ?4 WHERE id = ?1 AND saga = ?2 AND closed_at IS NULL";
+const PUT_AUDIT: &str =
+    "INSERT INTO audit (at, actor, action, saga, step, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+pub(super) const DUE: &str = "SELECT id FROM saga WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2";
+pub(super) const NEXT_DUE: &str = "SELECT wake_at FROM saga WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
+pub(super) const OWN: &str = "UPDATE saga SET owner = ?2, wake_at = NULL WHERE id = ?1";
+
+pub(super) const READY: &str = "
+    SELECT saga, step, receives FROM message WHERE participant = ?1 AND visible_at <= ?2
+    ORDER BY visible_at, saga, step LIMIT ?3";
+pub(super) const TAKE_MESSAGE: &str = "UPDATE message SET visible_at = ?3, receives = ?4 WHERE saga = ?1 AND step = ?2";
+pub(super) const NEXT_MESSAGE: &str =
+    "SELECT visible_at FROM message WHERE participant = ?1 ORDER BY visible_at LIMIT 1";
+
+const PUT_DEFINITION: &str = "
+    INSERT INTO definition (version, name, source, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
+const PUT_CURRENT: &str = "
+    INSERT INTO current_definition (name, version) VALUES (?1, ?2)
+    ON CONFLICT DO UPDATE SET version = excluded.version WHERE version <> excluded.version";
+
+/// Who may write. It is kept in memory alone: the lock on the file keeps every other process out for as long as
+/// this one lives, so no incarnation of another process can come back, and a new process begins with none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Incarnations {
+    live: Option<Incarnation>,
+    retired: BTreeSet<Incarnation>,
+}
+
+impl Incarnations {
+    fn fence(&self, me: Incarnation) -> Result<(), Failure> {
+        if self.live == Some(me) { Ok(()) } else { Err(Failure::Refused(StoreError::Fenced)) }
+    }
+}
+
+pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp) -> Result<(), Failure> {
+    if writing.incarnations.retired.contains(&me) {
+        return Err(Failure::Refused(StoreError::Fenced));
+    }
+    if let Some(before) = writing.incarnations.live.replace(me).filter(|before| *before != me) {
+        writing.incarnations.retired.insert(before);
+    }
+    // The file is this process's, so whoever else owns a saga is dead.
+    writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn retire(writing: &mut Writing<'_>, whom: Incarnation, now: Timestamp) -> Result<(), Failure> {
+    writing.incarnations.retired.insert(whom);
+    writing.incarnations.live = writing.incarnations.live.filter(|live| *live != whom);
+    writing.sql.prepare_cached(FREE)?.execute(params![rows::time(now), whom.as_bytes()])?;
+    Ok(())
+}
+
+pub(super) fn commit(writing: &mut Writing<'_>, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, Failure> {
+    writing.incarnations.fence(me)?;
+    batch.iter().map(|commit| Ok(commit_one(writing, me, commit)?)).collect()
+}
+
+fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
+    let outcome = match &commit.birth {
+        Some(birth) => bear(writing.sql, me, commit, birth)?,
+        None => follow(writing.sql, me, commit)?,
+    };
+    if outcome != Outcome::Committed {
+        return Ok(outcome);
+    }
+    let mut put_event = writing.sql.prepare_cached(PUT_EVENT)?;
+    for (event, sequence) in commit.events.iter().zip(commit.after + 1..) {
+        put_event.execute(params![commit.saga.as_bytes(), rows::number(sequence), rows::time(event.at), event.body])?;
+    }
+    for write in &commit.writes {
+        write_one(writing.sql, commit.saga, write)?;
+    }
+    for count in &commit.counts {
+        writing.count(count);
+    }
+    Ok(Outcome::Committed)
+}
+
+/// A saga's first commit: refused if its key is taken, or its double click's claim.
+fn bear(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> rusqlite::Result<Outcome> {
+    let taken = sql
+        .prepare_cached(SAGA_BY_KEY)?
+        .query_row(params![birth.key, birth.definition], |row| Ok((rows::id_at(row, 0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    if let Some((saga, fingerprint)) = taken {
+        return Ok(Outcome::Exists { saga, same_input: fingerprint == birth.fingerprint });
+    }
+    if commit.after != 0 || sql.prepare_cached(SAGA_EXISTS)?.exists([commit.saga.as_bytes()])? {
+        return Ok(Outcome::Stale);
+    }
+    if let Some(dedupe) = &birth.dedupe {
+        let claim = sql
+            .prepare_cached(DEDUPE)?
+            .query_row(params![birth.definition, dedupe.digest], |row| Ok((rows::id_at(row, 0)?, rows::time_at(row, 1)?)))
+            .optional()?;
+        if let Some((saga, _)) = claim.filter(|(_, until)| birth.created_at < *until) {
+            return Ok(Outcome::Duplicate { saga });
+        }
+        let until = rows::time(dedupe.until);
+        let values = params![birth.definition, dedupe.digest, commit.saga.as_bytes(), until];
+        sql.prepare_cached(PUT_DEDUPE)?.execute(values)?;
+    }
+    put_saga(sql, me, commit, birth)?;
+    Ok(Outcome::Committed)
+}
+
+fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> rusqlite::Result<()> {
+    let Row { status, paused, reason, rest } = &commit.row;
+    let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
+    sql.prepare_cached(PUT_SAGA)?.execute(params![
+        commit.saga.as_bytes(),
+        birth.definition,
+        birth.version,
+        birth.key,
+        birth.fingerprint,
+        rows::time(birth.created_at),
+        status.as_str(),
+        paused,
+        reason,
+        owner,
+        wake_at,
+        finished_at,
+    ])?;
+    Ok(())
+}
+
+/// A later commit: refused unless it follows the last event, and nobody else owns the saga.
+fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
+    let found = sql
+        .prepare_cached(SAGA_NOW)?
+        .query_row([commit.saga.as_bytes()], |row| Ok((rows::saga(row)?, row.get::<_, Option<i64>>(12)?)))
+        .optional()?;
+    let Some((saga, sequence)) = found else { return Ok(Outcome::Stale) };
+    let follows = sequence.unwrap_or_default() == rows::number(commit.after);
+    if !follows || saga.owner.is_some_and(|owner| owner != me) {
+        return Ok(Outcome::Stale);
+    }
+    // The row is written only when it changes: most commits only add events, and naming a column in an update
+    // rewrites every index on it, whether or not its value is another.
+    if saga.row != commit.row {
+        let Row { status, paused, reason, rest } = &commit.row;
+        let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
+        let values =
+            params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
+        sql.prepare_cached(CHANGE_SAGA)?.execute(values)?;
+    }
+    Ok(Outcome::Committed)
+}
+
+fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()> {
+    let saga = saga.as_bytes();
+    match write {
+        Write::PutMessage { step, participant, at } => {
+            sql.prepare_cached(PUT_MESSAGE)?.execute(params![saga, step, participant, rows::time(*at)])?;
+        }
+        Write::DeleteMessage { step } => {
+            sql.prepare_cached(DELETE_MESSAGE)?.execute(params![saga, step])?;
+        }
+        Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
+            let values = params![id, saga, step, direction, claim, error, rows::time(*at)];
+            sql.prepare_cached(OPEN_DEAD_LETTER)?.execute(values)?;
+        }
+        Write::CloseDeadLetter { id, resolution, at } => {
+            sql.prepare_cached(CLOSE_DEAD_LETTER)?.execute(params![id, saga, rows::time(*at), resolution])?;
+        }
+        Write::Audit { actor, action, step, reason, at } => {
+            sql.prepare_cached(PUT_AUDIT)?.execute(params![rows::time(*at), actor, action, saga, step, reason])?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn claim(
+    writing: &mut Writing<'_>,
+    me: Incarnation,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Claimed, Failure> {
+    writing.incarnations.fence(me)?;
+    let sql = writing.sql;
+    let due: Vec<Uuid> = sql
+        .prepare_cached(DUE)?
+        .query_map(params![rows::time(now), rows::limit(limit)], |row| rows::id_at(row, 0))?
+        .collect::<Result<_, _>>()?;
+    let mut claimed = Claimed::default();
+    for id in due {
+        sql.prepare_cached(OWN)?.execute(params![id.as_bytes(), me.as_bytes()])?;
+        claimed.records.extend(reads::record(sql, id)?);
+    }
+    claimed.next_due = sql.prepare_cached(NEXT_DUE)?.query_row([], |row| rows::time_at(row, 0)).optional()?;
+    Ok(claimed)
+}
+
+pub(super) fn acquire(writing: &mut Writing<'_>, me: Incarnation, id: Uuid) -> Result<Acquired, Failure> {
+    writing.incarnations.fence(me)?;
+    let sql = writing.sql;
+    let found = sql.prepare_cached(reads::SAGA)?.query_row([id.as_bytes()], rows::saga).optional()?;
+    let Some(saga) = found else { return Ok(Acquired::Missing) };
+    match (saga.owner, saga.row.rest) {
+        (Some(owner), _) if owner != me => return Ok(Acquired::Elsewhere(owner)),
+        (None, Rest::Until(_) | Rest::Parked) => {
+            sql.prepare_cached(OWN)?.execute(params![id.as_bytes(), me.as_bytes()])?;
+        }
+        (Some(_), _) | (None, Rest::Owned | Rest::Finished(_)) => {}
+    }
+    let Some(record) = reads::record(sql, id)? else { return Ok(Acquired::Missing) };
+    match record.row.rest {
+        Rest::Finished(_) => Ok(Acquired::Finished(Box::new(record))),
+        Rest::Owned | Rest::Until(_) | Rest::Parked => Ok(Acquired::Yours(Box::new(record))),
+    }
+}
+
+pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Receive) -> Result<Received, Failure> {
+    writing.incarnations.fence(me)?;
+    let sql = writing.sql;
+    let messages: Vec<Message> = sql
+        .prepare_cached(READY)?
+        .query_map(params![request.participant, rows::time(request.now), rows::limit(request.limit)], |row| {
+            let receives: u32 = row.get(2)?;
+            Ok(Message { saga: rows::id_at(row, 0)?, step: row.get(1)?, receives: receives.saturating_add(1) })
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut take = sql.prepare_cached(TAKE_MESSAGE)?;
+    for message in &messages {
+        let invisible_until = rows::time(request.invisible_until);
+        take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives])?;
+    }
+    let mut next = sql.prepare_cached(NEXT_MESSAGE)?;
+    let next_at = next.query_row([&request.participant], |row| rows::time_at(row, 0)).optional()?;
+    Ok(Received { messages, next_at })
+}
+
+pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefinition) -> Result<bool, Failure> {
+    let StoredDefinition { name, version, source, created_at } = definition;
+    let sql = writing.sql;
+    sql.prepare_cached(PUT_DEFINITION)?.execute(params![version, name, source, rows::time(*created_at)])?;
+    Ok(sql.prepare_cached(PUT_CURRENT)?.execute(params![name, version])? > 0)
+}

@@ -1,0 +1,96 @@
+//! The HTTP API. `router.rs` lists every endpoint, `problem.rs` every error; `docs/api.md` tells both to callers.
+//!
+//! It decides nothing about sagas: it checks what comes in, asks the engine, and shows what the store holds.
+
+mod audit;
+mod cursor;
+mod dead_letters;
+mod definitions;
+mod extract;
+mod follow;
+mod guard;
+mod health;
+mod history;
+mod json;
+mod metrics;
+mod prefer;
+pub mod problem;
+mod router;
+mod sagas;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use follow::Followers;
+pub use metrics::HttpMetrics;
+pub use router::{openapi, router};
+
+use amends_engine::{Engine, History, Snapshot};
+use amends_store::StoreAndViews;
+use problem::ApiProblem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// What the handlers work with.
+pub struct App {
+    /// The engine.
+    pub engine: Engine,
+    /// What is read.
+    pub store: Arc<dyn StoreAndViews>,
+    /// The participants that definitions may name.
+    pub participants: Vec<String>,
+    /// Who follows which saga live.
+    pub followers: Followers,
+    /// Counts of the API's own requests.
+    pub metrics: HttpMetrics,
+    /// Where the server listens.
+    pub listening: SocketAddr,
+    /// Names that requests may call the server by, besides those of the loopback.
+    pub hosts: Vec<String>,
+    /// How long a caller may take to send a body.
+    pub body_read_timeout: Duration,
+    /// How the server is.
+    pub health: watch::Receiver<Health>,
+}
+
+/// How the server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It takes work.
+    Running,
+    /// It is stopping: whoever waits is answered now.
+    Stopping,
+    /// The engine cannot go on.
+    Failed(String),
+}
+
+/// The application as the handlers share it.
+pub type Shared = Arc<App>;
+
+impl App {
+    /// A saga with its history, as it is in the store.
+    pub(crate) async fn read(&self, id: Uuid) -> Result<(Snapshot, History), ApiProblem> {
+        let record = self.store.saga(id).await?;
+        let record = record.ok_or_else(|| {
+            let detail = format!("there is no saga {id}; GET /v1/sagas lists those there are");
+            ApiProblem::new(problem::UNKNOWN_SAGA, detail)
+        })?;
+        let definition = self.engine.definition(&record.birth.version).await?;
+        let definition = definition.ok_or_else(|| {
+            let detail = format!("the definition of saga {id}, version {}, is not in the store", record.birth.version);
+            ApiProblem::new(problem::UNREADABLE_SAGA, detail)
+        })?;
+        Ok(Snapshot::read(&record, definition)?)
+    }
+
+    /// Ends when the server does not take work any more.
+    pub(crate) async fn stopping(&self) {
+        let mut health = self.health.clone();
+        // A sender that is gone means the same.
+        let _ = health.wait_for(|health| *health != Health::Running).await;
+    }
+}

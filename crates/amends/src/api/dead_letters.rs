@@ -1,0 +1,192 @@
+//! Dead letters: what the machine gave up on, and a person's decision about it.
+
+use super::cursor::{self, List};
+use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id, shortened};
+use super::problem::{self, ApiProblem};
+use super::{Shared, sagas, wire};
+use amends_client::{DeadLetter, DeadLetterQuery, Effect, Page, Problem, Reason, ResolveDeadLetter};
+use amends_core::machine::{Operator, Settlement};
+use amends_engine::Order;
+use amends_store as store;
+use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Dead letters, newest first
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters",
+    tag = "dead letters",
+    params(DeadLetterQuery),
+    responses(
+        (status = 200, description = "A page of dead letters", body = Page<DeadLetter>),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    State(app): State<Shared>,
+    Parameters(query): Parameters<DeadLetterQuery>,
+) -> Result<Json<Page<DeadLetter>>, ApiProblem> {
+    let limit = cursor::limit(query.limit)?;
+    let asked = store::DeadLetterQuery {
+        definition: query.definition,
+        saga: query.saga.as_deref().map(saga_id).transpose()?,
+        closed: query.closed,
+        before: List::DeadLetters.number(query.cursor.as_deref())?,
+        limit: limit + 1,
+    };
+    let letters = app.store.dead_letters(asked).await?;
+    Ok(Json(cursor::page(List::DeadLetters, limit, letters, |letter| letter.place.into(), wire::dead_letter)))
+}
+
+/// One dead letter
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters/{id}",
+    tag = "dead letters",
+    params(("id" = String, Path, description = "The dead letter's id: the saga's id, a dot, a number")),
+    responses(
+        (status = 200, description = "The dead letter", body = DeadLetter),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+) -> Result<Json<DeadLetter>, ApiProblem> {
+    find(&app, &LetterId::parse(&id)?).await.map(|letter| Json(wire::dead_letter(letter)))
+}
+
+/// Try the call again, with a fresh budget of attempts and the same key
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/retry",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+    ),
+    request_body = Reason,
+    responses(
+        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn retry(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    actor: Actor,
+    JsonOf(Reason { reason }): JsonOf<Reason>,
+) -> Result<Json<DeadLetter>, ApiProblem> {
+    settle(&app, &id, Settlement::Retry, actor.because(&reason)?).await
+}
+
+/// Say what is the case, as found out elsewhere
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/resolve",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+    ),
+    request_body = ResolveDeadLetter,
+    responses(
+        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn resolve(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    actor: Actor,
+    JsonOf(resolution): JsonOf<ResolveDeadLetter>,
+) -> Result<Json<DeadLetter>, ApiProblem> {
+    let operator = actor.because(&resolution.reason)?;
+    let settlement = match (resolution.effect, resolution.output) {
+        (Effect::Done, output) => Settlement::Done { output: Arc::new(sagas::checked_output(output)?) },
+        (Effect::Undone, Value::Null) => Settlement::Undone,
+        (Effect::Undone, _) => {
+            let detail = "an effect that is not there has no output; leave `output` out, or say `\"effect\": \"done\"`";
+            return Err(ApiProblem::new(problem::BAD_BODY, detail));
+        }
+    };
+    settle(&app, &id, settlement, operator).await
+}
+
+/// Leave the step as it is and let the saga go on without it
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/skip",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+    ),
+    request_body = Reason,
+    responses(
+        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn skip(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    actor: Actor,
+    JsonOf(Reason { reason }): JsonOf<Reason>,
+) -> Result<Json<DeadLetter>, ApiProblem> {
+    settle(&app, &id, Settlement::Skip, actor.because(&reason)?).await
+}
+
+async fn settle(
+    app: &Shared,
+    id: &str,
+    settlement: Settlement,
+    operator: Operator,
+) -> Result<Json<DeadLetter>, ApiProblem> {
+    let id = LetterId::parse(id)?;
+    let letter = find(app, &id).await?;
+    if let Some((at, resolution)) = letter.closed {
+        let detail = format!("the dead letter was settled at {at}: {resolution}; look at the saga as it is now");
+        return Err(ApiProblem::new(problem::CONFLICT, detail));
+    }
+    app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator }).await?;
+    find(app, &id).await.map(|letter| Json(wire::dead_letter(letter)))
+}
+
+async fn find(app: &Shared, id: &LetterId) -> Result<store::DeadLetter, ApiProblem> {
+    let text = id.to_string();
+    app.store.dead_letter(&text).await?.ok_or_else(|| {
+        let detail = format!("there is no dead letter {text}; GET /v1/dead-letters lists those that are open");
+        ApiProblem::new(problem::UNKNOWN_DEAD_LETTER, detail)
+    })
+}
+
+/// The id of a dead letter.
+struct LetterId {
+    saga: Uuid,
+    number: u64,
+}
+
+impl LetterId {
+    fn parse(text: &str) -> Result<LetterId, ApiProblem> {
+        let parts = text.split_once('.').and_then(|(saga, number)| {
+            Some(LetterId { saga: Uuid::try_parse(saga).ok()?, number: number.parse().ok()? })
+        });
+        parts.ok_or_else(|| {
+            let detail = format!("`{}` is not the id of a dead letter; an id is a saga's id, a dot and a number", shortened(text));
+            ApiProblem::new(problem::BAD_ID, detail)
+        })
+    }
+}
+
+impl std::fmt::Display for LetterId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.saga, self.number)
+    }
+}

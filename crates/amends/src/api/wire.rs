@@ -1,0 +1,203 @@
+//! What the engine and the store know, as it goes over the wire.
+
+use amends_client as wire;
+use amends_core::idempotency::action_key;
+use amends_core::lint;
+use amends_core::machine::{Event, Phase, Status, StepStatus};
+use amends_core::time::Timestamp;
+use amends_engine::Snapshot;
+use amends_store as store;
+use serde_json::{Map, Value};
+
+/// A saga.
+pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
+    let saga = &snapshot.saga;
+    let finished_at = match &saga.phase {
+        Phase::Completed { at } | Phase::Compensated { at, .. } => Some(at.to_string()),
+        Phase::Forward | Phase::Compensating { .. } => None,
+    };
+    wire::Saga {
+        id: snapshot.id.to_string(),
+        definition: snapshot.birth.definition.clone(),
+        version: snapshot.birth.version.clone(),
+        key: saga.key.clone(),
+        status: status(saga.status()),
+        paused: saga.held,
+        reason: saga.reason(&snapshot.definition),
+        input: saga.input.as_ref().clone(),
+        created_at: saga.created_at.to_string(),
+        deadline_at: saga.deadline_at.map(|at| at.to_string()),
+        finished_at,
+        steps: (0..saga.steps.len()).map(|index| step(snapshot, index)).collect(),
+    }
+}
+
+fn step(snapshot: &Snapshot, index: usize) -> wire::Step {
+    let (written, step) = (&snapshot.definition.steps[index], &snapshot.saga.steps[index]);
+    let next_at = step.state.due_at().filter(|_| !snapshot.saga.is_finished());
+    wire::Step {
+        name: written.name.clone(),
+        status: step_status(step.status()),
+        attempts: step.attempts,
+        compensation_attempts: step.compensation_attempts,
+        idempotency_key: written.call().map(|_| action_key(&snapshot.saga.key, snapshot.id, &written.name)),
+        output: step.output.as_ref().clone(),
+        error: step.error.as_ref().map(|failure| failure.message.clone()),
+        next_at: next_at.map(|at| at.to_string()),
+    }
+}
+
+/// An event of a saga. Its fields are the machine's own; only the step is named instead of numbered.
+pub(crate) fn event(snapshot: &Snapshot, sequence: u64, at: Timestamp, event: &Event) -> wire::Event {
+    let step = event.step().and_then(|index| snapshot.definition.steps.get(index)).map(|step| step.name.clone());
+    let mut fields = match serde_json::to_value(event) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    fields.remove("type");
+    fields.remove("step");
+    for (name, value) in &mut fields {
+        if name.ends_with("_at") || name == "until" {
+            readable_time(value);
+        }
+    }
+    let detail = if fields.is_empty() { Value::Null } else { Value::Object(fields) };
+    wire::Event { sequence, at: at.to_string(), kind: event.name().to_owned(), step, detail }
+}
+
+/// Events hold times as milliseconds; on the wire every time is written the same.
+fn readable_time(value: &mut Value) {
+    if let Some(milliseconds) = value.as_u64() {
+        *value = Value::String(Timestamp(milliseconds).to_string());
+    }
+}
+
+/// A saga in a list.
+pub(crate) fn summary(summary: store::Summary) -> wire::SagaSummary {
+    let store::Summary { id, birth, row } = summary;
+    let finished_at = match row.rest {
+        store::Rest::Finished(at) => Some(at.to_string()),
+        store::Rest::Owned | store::Rest::Until(_) | store::Rest::Parked => None,
+    };
+    wire::SagaSummary {
+        id: id.to_string(),
+        definition: birth.definition,
+        version: birth.version,
+        key: birth.key,
+        status: status(row.status),
+        paused: row.paused,
+        reason: row.reason,
+        created_at: birth.created_at.to_string(),
+        finished_at,
+    }
+}
+
+/// A dead letter.
+pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
+    let (closed_at, resolution) = letter.closed.map(|(at, resolution)| (at.to_string(), resolution)).unzip();
+    wire::DeadLetter {
+        id: letter.id,
+        saga: letter.saga.to_string(),
+        definition: letter.definition,
+        key: letter.key,
+        step: letter.step,
+        direction: letter.direction,
+        claim: match letter.claim.as_str() {
+            "done" => wire::Claim::Done,
+            "undone" => wire::Claim::Undone,
+            // What another version may have written is not known to this one.
+            _ => wire::Claim::Unknown,
+        },
+        error: letter.error,
+        opened_at: letter.opened_at.to_string(),
+        closed_at,
+        resolution,
+    }
+}
+
+/// An entry of the audit log.
+pub(crate) fn audit_entry(entry: store::AuditEntry) -> wire::AuditEntry {
+    wire::AuditEntry {
+        id: entry.id,
+        at: entry.at.to_string(),
+        actor: entry.actor,
+        action: entry.action,
+        saga: entry.saga.to_string(),
+        step: entry.step,
+        reason: entry.reason,
+    }
+}
+
+/// A definition, with the warnings that lint has about it now.
+pub(crate) fn definition(stored: store::StoredDefinition) -> wire::Definition {
+    let warnings = lint::check(&stored.source, None).diagnostics.iter().map(diagnostic).collect();
+    wire::Definition {
+        name: stored.name,
+        version: stored.version,
+        created_at: stored.created_at.to_string(),
+        source: stored.source,
+        warnings,
+    }
+}
+
+/// A finding of lint.
+pub(crate) fn diagnostic(found: &lint::Diagnostic) -> wire::Diagnostic {
+    wire::Diagnostic {
+        severity: found.severity.to_string(),
+        code: found.code.to_owned(),
+        line: found.line,
+        column: found.column,
+        message: found.message.clone(),
+        remedy: found.remedy.clone(),
+    }
+}
+
+/// The counts.
+pub(crate) fn statistics(counts: &store::Statistics) -> wire::Statistics {
+    wire::Statistics {
+        started: counts.started,
+        completed: counts.completed,
+        compensated: counts.compensated,
+        in_flight: counts.started.saturating_sub(counts.completed + counts.compensated),
+        dead_letters: counts.dead_letters_open,
+        orphans: counts.orphans,
+    }
+}
+
+/// Where a saga stands.
+pub(crate) fn status(status: Status) -> wire::SagaStatus {
+    match status {
+        Status::Running => wire::SagaStatus::Running,
+        Status::Compensating => wire::SagaStatus::Compensating,
+        Status::Completed => wire::SagaStatus::Completed,
+        Status::Compensated => wire::SagaStatus::Compensated,
+        Status::Stuck => wire::SagaStatus::Stuck,
+    }
+}
+
+/// The same, the other way.
+pub(crate) fn stored_status(status: wire::SagaStatus) -> Status {
+    match status {
+        wire::SagaStatus::Running => Status::Running,
+        wire::SagaStatus::Compensating => Status::Compensating,
+        wire::SagaStatus::Completed => Status::Completed,
+        wire::SagaStatus::Compensated => Status::Compensated,
+        wire::SagaStatus::Stuck => Status::Stuck,
+    }
+}
+
+fn step_status(status: StepStatus) -> wire::StepStatus {
+    match status {
+        StepStatus::Pending => wire::StepStatus::Pending,
+        StepStatus::Running => wire::StepStatus::Running,
+        StepStatus::Waiting => wire::StepStatus::Waiting,
+        StepStatus::Sleeping => wire::StepStatus::Sleeping,
+        StepStatus::Unknown => wire::StepStatus::Unknown,
+        StepStatus::Done => wire::StepStatus::Done,
+        StepStatus::Refused => wire::StepStatus::Refused,
+        StepStatus::Skipped => wire::StepStatus::Skipped,
+        StepStatus::Compensating => wire::StepStatus::Compensating,
+        StepStatus::Compensated => wire::StepStatus::Compensated,
+        StepStatus::Dead => wire::StepStatus::Dead,
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading single values: each says what it takes and how to write it.
+
+use super::report::Fault;
+use super::section::must_be;
+use super::tree::{Node, Origin, Value};
+use amends_core::time::parse_duration;
+use amends_engine::Secret;
+use http::{HeaderName, HeaderValue};
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// Where sagas are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreLocation {
+    /// In one SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreLocation::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+impl StoreLocation {
+    /// Reads a store as configuration and flags write it; a relative path begins at `base`.
+    ///
+    /// # Errors
+    /// A sentence that says which forms there are.
+    pub fn parse(text: &str, base: &Path) -> Result<StoreLocation, String> {
+        match text.split_once(':') {
+            Some(("sqlite", ":memory:")) => {
+                Err("would keep sagas in memory only and lose them at a restart; write a file, such as sqlite:amends.db".into())
+            }
+            Some(("sqlite", "")) => Err("names no file; write one, such as sqlite:amends.db".into()),
+            Some(("sqlite", path)) => Ok(StoreLocation::Sqlite(base.join(path))),
+            Some(("postgres" | "postgresql", _)) => {
+                Err("is a PostgreSQL database, and this version of Amends has no PostgreSQL store yet; write sqlite:PATH".into())
+            }
+            Some(_) | None => Err(format!("`{text}` is not a store; write sqlite:PATH, such as sqlite:amends.db")),
+        }
+    }
+}
+
+/// Headers that the engine sets itself, or that would change the meaning of the message.
+const RESERVED_HEADERS: [&str; 9] = [
+    "host",
+    "content-length",
+    "content-type",
+    "transfer-encoding",
+    "connection",
+    "idempotency-key",
+    "traceparent",
+    "tracestate",
+    "upgrade",
+];
+
+pub(super) fn text(node: &Node) -> Result<String, Fault> {
+    match &node.value {
+        Value::Text(text) => Ok(text.clone()),
+        other @ (Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_)) => {
+            Err(must_be("a text", other, "put it in quotes"))
+        }
+    }
+}
+
+/// A list of texts; in the environment they are separated by commas.
+pub(super) fn texts(node: &Node) -> Result<Vec<String>, Fault> {
+    match &node.value {
+        Value::List(items) => items.iter().map(text).collect(),
+        Value::Text(text) if !matches!(node.origin, Origin::File(_)) => {
+            Ok(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
+        }
+        other @ (Value::Text(_) | Value::Integer(_) | Value::Table(_) | Value::Other(_)) => {
+            Err(must_be("a list of texts", other, "write [\"…\", \"…\"]"))
+        }
+    }
+}
+
+/// A whole number within bounds; in the environment and in flags it is written without more ado.
+pub(super) fn number(node: &Node, bounds: RangeInclusive<u32>) -> Result<u32, Fault> {
+    let remedy = format!("write a whole number from {} to {}", bounds.start(), bounds.end());
+    let number = match &node.value {
+        Value::Integer(number) => Some(*number),
+        Value::Text(text) if !matches!(node.origin, Origin::File(_)) => text.trim().parse().ok(),
+        Value::Text(_) | Value::List(_) | Value::Table(_) | Value::Other(_) => {
+            return Err(must_be("a number", &node.value, remedy));
+        }
+    };
+    number
+        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| bounds.contains(number))
+        .ok_or_else(|| Fault::new("is out of bounds", remedy))
+}
+
+/// A duration in milliseconds; `least` is the shortest that makes sense.
+pub(super) fn duration(node: &Node, least: u64) -> Result<u64, Fault> {
+    const REMEDY: &str = "write a number with a unit (ms, s, m, h, d) in quotes, such as \"30s\"";
+    let Value::Text(text) = &node.value else {
+        return Err(must_be("a duration", &node.value, REMEDY));
+    };
+    match parse_duration(text) {
+        Ok(ms) if ms < least => Err(Fault::new("is too short", format!("write at least {least}ms"))),
+        Ok(ms) => Ok(ms),
+        Err(_) => Err(Fault::new(format!("is no duration: `{text}`"), REMEDY)),
+    }
+}
+
+/// Where to listen. Only the loopback: everything else would hand control of the sagas to whoever can connect.
+pub(super) fn listen(node: &Node) -> Result<SocketAddr, Fault> {
+    let text = text(node)?;
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.clone(),
+    };
+    let address: SocketAddr = address.parse().map_err(|_| {
+        Fault::new(format!("is no address and port: `{text}`"), "write one such as 127.0.0.1:7700 or [::1]:7700")
+    })?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(Fault::new(
+        format!("is {address}, where others can connect, and that requires authentication, which this version of Amends does not have yet"),
+        "listen on 127.0.0.1 or [::1], and put a proxy that authenticates its callers in front",
+    ))
+}
+
+/// The base address of a service.
+pub(super) fn url(node: &Node) -> Result<Url, Fault> {
+    const REMEDY: &str = "write one such as http://127.0.0.1:7101 or https://inventory.example/api";
+    let text = text(node)?;
+    let url = Url::parse(&text).map_err(|error| Fault::new(format!("is no URL: {error}"), REMEDY))?;
+    let wrong = |why: &str| Err(Fault::new(why, REMEDY));
+    if !matches!(url.scheme(), "http" | "https") {
+        return wrong("must be an http or https URL");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Fault::new("has a user or a password in it", "put credentials into `headers`, as env:NAME or file:PATH"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return wrong("has a query or a fragment; it is only the beginning of an address");
+    }
+    Ok(url)
+}
+
+pub(super) fn store(node: &Node, base: &Path) -> Result<StoreLocation, Fault> {
+    let base = if matches!(node.origin, Origin::File(_)) { base } else { Path::new("") };
+    StoreLocation::parse(&text(node)?, base).map_err(|error| {
+        let (message, remedy) = error.rsplit_once("; ").unwrap_or((&error, "write sqlite:PATH"));
+        Fault::new(message, remedy)
+    })
+}
+
+/// A path; in the file it begins at the file's directory, elsewhere at the working directory.
+pub(super) fn path(node: &Node, base: &Path) -> Result<PathBuf, Fault> {
+    let text = text(node)?;
+    if text.is_empty() {
+        return Err(Fault::new("is empty", "write a path, or take the key away"));
+    }
+    Ok(if matches!(node.origin, Origin::File(_)) { base.join(text) } else { PathBuf::from(text) })
+}
+
+/// A header that calls carry. The fault never repeats the value.
+pub(super) fn header(name: &str, node: &Node, base: &Path) -> Result<(String, Secret), Fault> {
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| Fault::new("is not the name of a header", "write one such as authorization"))?;
+    if RESERVED_HEADERS.contains(&parsed.as_str()) || parsed.as_str().starts_with("amends-") {
+        return Err(Fault::new("is a header that Amends sets itself", "take it away"));
+    }
+    Ok((parsed.as_str().to_owned(), secret(&text(node)?, base)?))
+}
+
+fn secret(text: &str, base: &Path) -> Result<Secret, Fault> {
+    const REMEDY: &str = "write env:NAME, file:PATH, or the value itself if it is no secret";
+    match text.split_once(':') {
+        Some(("env", name)) if !name.is_empty() && !name.contains(['=', ' ']) => Ok(Secret::Env(name.to_owned())),
+        Some(("file", path)) if !path.is_empty() => Ok(Secret::File(base.join(path))),
+        Some(("env", _)) => Err(Fault::new("names no environment variable", REMEDY)),
+        Some(("file", _)) => Err(Fault::new("names no file", REMEDY)),
+        Some(_) | None if text.is_empty() => Err(Fault::new("is empty", REMEDY)),
+        Some(_) | None => match HeaderValue::from_str(text) {
+            Ok(_) => Ok(Secret::Plain(text.to_owned())),
+            Err(_) => Err(Fault::new("has characters that no header can carry", REMEDY)),
+        },
+    }
+}
