@@ -1,6 +1,6 @@
-//! Reads a definition's source, in YAML or JSON, into a [`Draft`]: everything the author wrote, with the places.
+//! Reads a definition's source, in YAML or JSON, into a draft: everything the author wrote, with the places.
 //!
-//! There are three stages. [`document`] reads the text into a tree that keeps positions, and takes the part of YAML
+//! There are three stages. `document` reads the text into a tree that keeps positions, and takes the part of YAML
 //! that is a notation for JSON: no anchors, no aliases, no tags, one document. The reader turns the tree into a
 //! draft and reports what does not belong there. Judging the draft as a whole (graph, kinds, templates, time) is
 //! [`crate::lint`]'s business.

@@ -196,8 +196,7 @@ impl Secret {
                 .to_owned(),
             Secret::Plain(value) => value.clone(),
         };
-        let mut value =
-            HeaderValue::try_from(value).map_err(|_| format!("{self:?} cannot stand in a header"))?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| format!("{self:?} cannot stand in a header"))?;
         value.set_sensitive(true);
         Ok(value)
     }

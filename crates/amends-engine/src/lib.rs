@@ -97,7 +97,9 @@ pub enum EngineError {
     #[error("{0}")]
     BadInput(String),
     /// A saga with this key was started with another input.
-    #[error("saga {saga} has the same key `{key}` and was started with another input; use another key, or the same input")]
+    #[error(
+        "saga {saga} has the same key `{key}` and was started with another input; use another key, or the same input"
+    )]
     KeyReused {
         /// The saga that exists.
         saga: Uuid,

@@ -11,6 +11,7 @@
 //! then perform, answer and announce. Whatever reaches a saga while its last decision is being committed waits for
 //! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
 
+mod exchange;
 mod lane;
 mod lanes;
 mod live;
@@ -23,166 +24,24 @@ use crate::{EngineError, Gauges, Order, Settings, Snapshot};
 use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::{
-    Command, Decision, Direction, Event, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
+    Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
 };
 use amends_core::time::Timestamp;
-use amends_store::{Birth, Commit, Dedupe, Outcome, Receive, Received, Record, Rest, StoreError, Write};
+use amends_store::{Birth, Commit, Dedupe, Outcome, Received, Record, Rest, StoreError, Write};
 use lanes::Lanes;
 use live::{Cause, Live, Staged};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
+pub use exchange::{CallId, Input, Loaded, Output, Reply, ReplyId, StartInput, Taken};
 pub use lanes::OutgoingCall;
 pub use live::is_settled;
-
-/// Names a caller who waits for an answer.
-pub type ReplyId = u64;
-/// Names a call that is in flight.
-pub type CallId = u64;
 
 /// How many sagas are claimed from the store at once.
 const CLAIM: usize = 500;
 /// How long to wait before a batch that the store could not take is offered again.
 const STORE_RETRY_MS: u64 = 250;
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// Somebody wants to start a saga.
-    Start(Box<StartInput>),
-    /// Somebody asks something of a saga that exists.
-    Order {
-        /// Who waits.
-        reply: ReplyId,
-        /// The saga.
-        saga: Uuid,
-        /// What is asked.
-        order: Order,
-    },
-    /// Somebody waits for a saga to finish or to get stuck.
-    Await {
-        /// Who waits.
-        reply: ReplyId,
-        /// The saga.
-        saga: Uuid,
-    },
-    /// The batch of [`Output::Commit`] was committed, or not.
-    Committed(Result<Vec<Outcome>, StoreError>),
-    /// The answer to [`Output::Claim`].
-    Claimed(Result<(Vec<Loaded>, Option<Timestamp>), StoreError>),
-    /// The answer to [`Output::Acquire`].
-    Acquired {
-        /// The saga.
-        saga: Uuid,
-        /// What came of it.
-        result: Result<Taken, StoreError>,
-    },
-    /// The answer to [`Output::Receive`].
-    Received {
-        /// Whose messages.
-        participant: String,
-        /// What came.
-        result: Result<Received, StoreError>,
-    },
-    /// A call has ended.
-    Answered {
-        /// Which.
-        call: CallId,
-        /// With what.
-        answer: Answer,
-        /// Milliseconds that it took.
-        took_ms: u64,
-    },
-}
-
-/// A start, with everything that had to be looked up or drawn for it.
-#[derive(Debug)]
-pub struct StartInput {
-    /// Who waits for it to be accepted.
-    pub reply: ReplyId,
-    /// Who waits for it to finish or to get stuck, if anyone does.
-    pub settled: Option<ReplyId>,
-    /// The new saga's id.
-    pub id: Uuid,
-    /// The definition.
-    pub definition: Arc<Definition>,
-    /// The input.
-    pub input: Arc<Value>,
-    /// The trace context that it came with.
-    pub traceparent: Option<String>,
-}
-
-/// A saga out of the store, with its definition or the reason why that cannot be read.
-#[derive(Debug)]
-pub struct Loaded {
-    /// The saga.
-    pub record: Record,
-    /// Its definition.
-    pub definition: Result<Arc<Definition>, String>,
-}
-
-/// What came of taking one saga from the store: [`amends_store::Acquired`], with the definition.
-#[derive(Debug)]
-pub enum Taken {
-    /// It is this incarnation's now.
-    Yours(Box<Loaded>),
-    /// It is finished.
-    Finished(Box<Loaded>),
-    /// Another incarnation owns it.
-    Elsewhere,
-    /// There is none.
-    Missing,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Output {
-    /// Commit this batch; no other is given until the result is handed in.
-    Commit(Vec<Commit>),
-    /// Claim what is due.
-    Claim {
-        /// How many at most.
-        limit: usize,
-    },
-    /// Take one saga.
-    Acquire {
-        /// Which.
-        saga: Uuid,
-    },
-    /// Receive messages.
-    Receive(Receive),
-    /// Call a participant.
-    Call(Box<OutgoingCall>),
-    /// Answer a caller.
-    Reply {
-        /// Whom.
-        reply: ReplyId,
-        /// With what.
-        result: Result<Reply, EngineError>,
-    },
-    /// Tell whoever listens what was committed.
-    Announce {
-        /// The saga after the events.
-        saga: Snapshot,
-        /// The events with their numbers.
-        events: Vec<(u64, Timestamp, Event)>,
-    },
-    /// The engine cannot go on.
-    Fatal(EngineError),
-}
-
-/// What a caller is told.
-#[derive(Debug)]
-pub enum Reply {
-    /// The saga was accepted.
-    Accepted(Snapshot),
-    /// The same work was accepted before, as this saga.
-    Existing(Uuid),
-    /// The saga now: after an order was carried out, or when it finished or got stuck.
-    Saga(Snapshot),
-}
 
 /// The engine proper. See the module's documentation for how it is driven.
 pub struct Orchestrator {
@@ -214,7 +73,10 @@ enum Want {
     Order(Order),
     Command(Command),
     /// The message for this step's compensation was received.
-    Message { step: String, receives: u32 },
+    Message {
+        step: String,
+        receives: u32,
+    },
 }
 
 #[derive(Debug, PartialEq)]
@@ -397,9 +259,10 @@ impl Orchestrator {
     fn acquired(&mut self, saga: Uuid, result: Result<Taken, StoreError>) {
         let refusal = match result {
             Ok(Taken::Yours(loaded)) => return self.take_in(*loaded),
-            Ok(Taken::Finished(loaded)) => match loaded.definition.and_then(|definition| {
-                Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string())
-            }) {
+            Ok(Taken::Finished(loaded)) => match loaded
+                .definition
+                .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()))
+            {
                 Ok((snapshot, _)) => {
                     let status = snapshot.saga.status().as_str();
                     EngineError::Conflict(format!("the saga is finished: it is {status}"))
@@ -431,9 +294,9 @@ impl Orchestrator {
             return wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
         }
         let after = loaded.record.events.len() as u64;
-        let read = loaded.definition.and_then(|definition| {
-            Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string())
-        });
+        let read = loaded
+            .definition
+            .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()));
         match read {
             Ok((snapshot, _)) => {
                 self.live.insert(id, Live::new(snapshot, after));
@@ -487,12 +350,8 @@ impl Orchestrator {
 
     fn answered(&mut self, call: CallId, answer: Answer, took_ms: u64) {
         let Some(ended) = self.lanes.ended(call, &answer, took_ms, self.now) else { return };
-        let command = Command::Answered {
-            step: ended.step,
-            direction: ended.direction,
-            attempt: ended.attempt,
-            answer,
-        };
+        let command =
+            Command::Answered { step: ended.step, direction: ended.direction, attempt: ended.attempt, answer };
         self.submit(ended.saga, Cause::Itself, command);
     }
 

@@ -41,7 +41,8 @@ async fn run(action: Vec<Behaviour>, undo: Vec<Behaviour>) -> Seen {
     let engine = engine(shop.address, DEFINITION).await;
     let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
     let count = |path| shop.arrived(path).len();
-    let keys: Vec<_> = shop.arrived("/step").into_iter().map(|request| request.headers["idempotency-key"].clone()).collect();
+    let keys: Vec<_> =
+        shop.arrived("/step").into_iter().map(|request| request.headers["idempotency-key"].clone()).collect();
     assert!(keys.windows(2).all(|two| two[0] == two[1]), "every attempt carries the same key: {keys:?}");
     assert!(shop.arrived("/elsewhere").is_empty(), "a redirect is never followed");
     Seen {
@@ -79,9 +80,17 @@ async fn answers_to_an_action() {
         ("201 with text", vec![with_headers(201, "content-type: text/plain\r\n", "fine")], done()),
         ("204 without a body", vec![with_headers(204, "", "")], done()),
         ("200 that is no JSON", vec![json(200, "{not json")], done()),
-        ("429, then done", vec![json(429, "{}"), json(200, "{}")], seen(Status::Completed, StepStatus::Done, (2, 0, 0))),
+        (
+            "429, then done",
+            vec![json(429, "{}"), json(200, "{}")],
+            seen(Status::Completed, StepStatus::Done, (2, 0, 0)),
+        ),
         ("429 to the end", vec![json(429, "{}")], refused(2)),
-        ("425, then done", vec![json(425, "{}"), json(200, "{}")], seen(Status::Completed, StepStatus::Done, (2, 0, 0))),
+        (
+            "425, then done",
+            vec![json(425, "{}"), json(200, "{}")],
+            seen(Status::Completed, StepStatus::Done, (2, 0, 0)),
+        ),
         (
             "409 with Retry-After costs no attempt",
             vec![later(409, "0"), later(409, "0"), later(409, "0"), json(200, "{}")],
@@ -95,7 +104,11 @@ async fn answers_to_an_action() {
         ("301", vec![with_headers(301, "location: /elsewhere\r\n", "")], refused(1)),
         ("307", vec![with_headers(307, "location: /elsewhere\r\n", "")], refused(1)),
         ("500", vec![json(500, "{}")], unknown()),
-        ("503, then done", vec![json(503, "{}"), json(200, "{}")], seen(Status::Completed, StepStatus::Done, (2, 0, 0))),
+        (
+            "503, then done",
+            vec![json(503, "{}"), json(200, "{}")],
+            seen(Status::Completed, StepStatus::Done, (2, 0, 0)),
+        ),
         ("408", vec![json(408, "{}")], unknown()),
         ("silence", vec![Behaviour::Silence], unknown()),
         ("closed without an answer", vec![raw("")], unknown()),
@@ -131,7 +144,11 @@ async fn answers_to_a_compensation() {
         ("500, then done", vec![json(500, "{}"), json(200, "{}")], compensated(2)),
         ("409, then done", vec![json(409, "{}"), json(200, "{}")], compensated(2)),
         ("silence, then done", vec![Behaviour::Silence, json(200, "{}")], compensated(2)),
-        ("a redirect, then done", vec![with_headers(302, "location: /elsewhere\r\n", ""), json(200, "{}")], compensated(2)),
+        (
+            "a redirect, then done",
+            vec![with_headers(302, "location: /elsewhere\r\n", ""), json(200, "{}")],
+            compensated(2),
+        ),
         ("425 costs no attempt", vec![json(425, ""), json(500, ""), json(200, "{}")], compensated(3)),
         ("500 to the end", vec![json(500, "{}")], stuck(2)),
         ("401", vec![json(401, "{}")], stuck(1)),

@@ -36,7 +36,8 @@ async fn measure(directory: &str, callers: u32, sagas: usize, length: Duration) 
     store.enlist(me, now()).await.expect("it can be enlisted with");
     let (bytes_before, begun) = (bytes_written(), Instant::now());
     let transactions_before = store.transactions();
-    let callers: Vec<_> = (0..callers).map(|_| tokio::spawn(call(Arc::clone(&store), me, sagas, begun + length))).collect();
+    let callers: Vec<_> =
+        (0..callers).map(|_| tokio::spawn(call(Arc::clone(&store), me, sagas, begun + length))).collect();
     let mut waits = Vec::new();
     for caller in callers {
         waits.extend(caller.await.expect("no caller panics"));
@@ -90,8 +91,7 @@ fn commit(saga: Uuid, after: u64) -> Commit {
         created_at: now(),
     };
     let last = after + 1 == STEPS;
-    let (status, rest) =
-        if last { (Status::Completed, Rest::Finished(now())) } else { (Status::Running, Rest::Owned) };
+    let (status, rest) = if last { (Status::Completed, Rest::Finished(now())) } else { (Status::Running, Rest::Owned) };
     let counter = if last { Counter::Completed } else { Counter::Started };
     let count = Count { definition: "order-fulfilment".into(), counter, at: now() };
     Commit {

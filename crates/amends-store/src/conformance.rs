@@ -247,8 +247,7 @@ async fn statistics(store: &Subject) -> Statistics {
 }
 
 async fn receive_as(who: Incarnation, store: &Subject, now: u64, limit: usize) -> Received {
-    let request =
-        Receive { participant: PARTICIPANT.into(), limit, now: at(now), invisible_until: at(now + 60_000) };
+    let request = Receive { participant: PARTICIPANT.into(), limit, now: at(now), invisible_until: at(now + 60_000) };
     store.receive(who, request).await.expect("a live incarnation can receive")
 }
 
@@ -289,8 +288,7 @@ pub async fn dump(store: &Subject, who: Incarnation) -> Result<Dump, StoreError>
         records.push(store.saga(saga.id).await?);
     }
     let letters = DeadLetterQuery { closed: true, limit: EVERYTHING, ..DeadLetterQuery::default() };
-    let nothing =
-        Receive { participant: PARTICIPANT.into(), limit: 0, now: at(0), invisible_until: at(0) };
+    let nothing = Receive { participant: PARTICIPANT.into(), limit: 0, now: at(0), invisible_until: at(0) };
     Ok(Dump {
         sagas,
         records,

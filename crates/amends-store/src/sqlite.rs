@@ -61,7 +61,10 @@ impl SqliteOptions {
 
 impl fmt::Debug for SqliteOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteOptions").field("path", &self.path).field("readers", &self.readers).finish_non_exhaustive()
+        f.debug_struct("SqliteOptions")
+            .field("path", &self.path)
+            .field("readers", &self.readers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -89,12 +92,9 @@ impl SqliteStore {
         if migration.from != migration.to {
             tracing::info!(from = migration.from, to = migration.to, "brought the store to this program's schema");
         }
-        let unusable = |error: std::io::Error| OpenError::Unusable { path: path.clone(), why: error.to_string() };
         let writer = Writer::start(connection, options.on_fatal).map_err(|error| schema::unusable(&path, &error))?;
-        let readers = (0..options.readers.max(1))
-            .map(|_| schema::open_reader(&path))
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|connections| Readers::start(connections).map_err(unusable))?;
+        let connections = (0..options.readers.max(1)).map(|_| schema::open_reader(&path)).collect::<Result<_, _>>()?;
+        let readers = Readers::start(connections).map_err(|error| schema::unusable(&path, &error))?;
         Ok(SqliteStore { readers, writer, _lock: lock })
     }
 

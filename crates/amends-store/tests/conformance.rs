@@ -65,7 +65,8 @@ fn every_case_is_listed() {
         include_str!("../src/conformance/statistics.rs"),
         include_str!("../src/conformance/values.rs"),
     ];
-    let written = sources.iter().flat_map(|source| source.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
+    let written =
+        sources.iter().flat_map(|source| source.lines()).filter_map(|line| line.strip_prefix("pub async fn "));
     let mut written: Vec<&str> = written.filter_map(|rest| rest.split('(').next()).collect();
     let mut listed = LISTED.to_vec();
     written.sort_unstable();

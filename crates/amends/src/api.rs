@@ -26,7 +26,7 @@ pub use follow::Followers;
 pub use metrics::HttpMetrics;
 pub use router::{openapi, router};
 
-use amends_engine::{Engine, History, Snapshot};
+use amends_engine::{Engine, EngineError, History, Snapshot};
 use amends_store::StoreAndViews;
 use problem::ApiProblem;
 use std::net::SocketAddr;
@@ -79,11 +79,14 @@ impl App {
             let detail = format!("there is no saga {id}; GET /v1/sagas lists those there are");
             ApiProblem::new(problem::UNKNOWN_SAGA, detail)
         })?;
-        let definition = self.engine.definition(&record.birth.version).await?;
-        let definition = definition.ok_or_else(|| {
-            let detail = format!("the definition of saga {id}, version {}, is not in the store", record.birth.version);
-            ApiProblem::new(problem::UNREADABLE_SAGA, detail)
-        })?;
+        let version = &record.birth.version;
+        let unreadable = |why: String| ApiProblem::new(problem::UNREADABLE_SAGA, format!("saga {id} cannot be read: {why}"));
+        let definition = match self.engine.definition(version).await {
+            Ok(found) => found.ok_or_else(|| unreadable(format!("version {version} of its definition is not in the store")))?,
+            // The definition was valid when it was stored, so this is no mistake of the caller's.
+            Err(EngineError::BadInput(why)) => return Err(unreadable(why)),
+            Err(error) => return Err(error.into()),
+        };
         Ok(Snapshot::read(&record, definition)?)
     }
 

@@ -154,7 +154,11 @@ mod tests {
             }
             let most = taken.iter().map(|from| taken.iter().filter(|at| (*from..from + 1_000).contains(*at)).count());
             assert!(most.max() <= Some(rate as usize), "rate {rate}");
-            assert!(taken.len() * 10 >= rate as usize * 5 * 9, "rate {rate} is reached to nine tenths: {}", taken.len());
+            assert!(
+                taken.len() * 10 >= rate as usize * 5 * 9,
+                "rate {rate} is reached to nine tenths: {}",
+                taken.len()
+            );
         }
     }
 

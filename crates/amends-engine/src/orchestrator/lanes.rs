@@ -285,8 +285,9 @@ impl Lanes {
             };
             let ready = (!lane.compensations.is_empty() && lane.has_places_in_flight()).then_some(pace);
             let earliest = [receive, ready].into_iter().flatten().min()?;
-            // While the breaker is open neither is possible.
-            Some(lane.breaker.opens_at().map_or(earliest, |opens| earliest.max(opens)))
+            // While the breaker is open neither is possible; while its probes are out, their end is waited for.
+            let opens = lane.breaker.opens_at().unwrap_or(now).max(now);
+            (lane.breaker.allowance(opens) > 0).then_some(earliest.max(opens))
         });
         lanes.min()
     }

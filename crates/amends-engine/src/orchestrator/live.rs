@@ -65,9 +65,7 @@ impl Live {
         let saga = self.staged.as_ref().map_or(&self.snapshot.saga, |staged| &staged.saga);
         let state = &saga.steps[call.step].state;
         match call.direction {
-            Direction::Action => {
-                saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_))
-            }
+            Direction::Action => saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_)),
             Direction::Probe => matches!(state, StepState::Probing(_)),
             Direction::Compensation => matches!(state, StepState::Compensating(_)) && !saga.held,
         }
@@ -112,8 +110,6 @@ pub(super) fn command(definition: &Definition, want: Want) -> Result<Command, Op
         Want::Order(Order::Resume(operator)) => Command::Resume(operator),
         // The saga can be read, or there would be no command: taking it in has settled that letter.
         Want::Order(Order::Settle { letter: 0, .. }) => return Err(None),
-        Want::Order(Order::Settle { letter, settlement, operator }) => {
-            Command::Settle { letter, settlement, operator }
-        }
+        Want::Order(Order::Settle { letter, settlement, operator }) => Command::Settle { letter, settlement, operator },
     })
 }

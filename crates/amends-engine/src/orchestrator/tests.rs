@@ -1,1 +1,323 @@
-//! tests
+//! The engine in a world with a virtual clock.
+
+mod world;
+
+use super::Reply;
+use crate::{EngineError, Order};
+use amends_core::definition::Definition;
+use amends_core::machine::{Direction, Event, Operator, Settlement, Status, StepStatus};
+use amends_store::Rest;
+use std::sync::Arc;
+use world::{Effect, Reaction, World};
+
+const CHAIN: &str = r#"
+saga: chain
+key: "{{ input.id }}"
+retry: { attempts: 3, initial: 10ms, max: 100ms }
+steps:
+  first:
+    action: { post: "one:/do" }
+    compensation: { post: "one:/undo", retry: { attempts: 3, initial: 10ms } }
+  second:
+    action: { post: "two:/do" }
+    compensation: { post: "two:/undo", retry: { attempts: 3, initial: 10ms } }
+  third:
+    action: { post: "three:/do" }
+    compensation: { post: "three:/undo", retry: { attempts: 3, initial: 10ms } }
+  last:
+    kind: retriable
+    action: { post: "four:/do" }
+"#;
+
+fn operator() -> Operator {
+    Operator { actor: "ada".into(), reason: "because".into() }
+}
+
+fn chain(world: &mut World) -> Arc<Definition> {
+    world.define(CHAIN)
+}
+
+fn status(world: &World, id: uuid::Uuid) -> Status {
+    world.saga(id).expect("the saga is stored").saga.status()
+}
+
+#[test]
+fn a_saga_is_accepted_performed_and_completed() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    assert!(world.has_definition(&definition.version));
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    assert_eq!(status(&world, id), Status::Completed);
+    assert!(matches!(&world.replies[&1], Ok(Reply::Accepted(saga)) if saga.id == id));
+    assert_eq!(world.announced.last(), Some(&Event::Completed));
+    assert!(world.effects.values().all(|effect| *effect == Effect { done: 1, undone: 0, tombstone: false }));
+    assert_eq!(world.orchestrator.gauges().live_sagas, 0, "a finished saga costs no memory");
+}
+
+#[test]
+fn the_same_key_is_the_same_saga() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let id = world.start(1, &definition, "k");
+    world.start(2, &definition, "k");
+    world.run_for(1_000);
+    world.start(3, &definition, "k");
+    world.run_for(1_000);
+    for reply in [2, 3] {
+        assert!(matches!(world.replies[&reply], Ok(Reply::Existing(existing)) if existing == id));
+    }
+    assert_eq!(world.sagas().len(), 1);
+    assert_eq!(world.calls.len(), 4);
+}
+
+/// Kills the process before and after each thing it does, starts another one, and looks at what is left when all
+/// is over. Returns how many places there were to die.
+fn die_everywhere(name: &str, script: fn(&super::OutgoingCall) -> Reaction, ends: Status) -> usize {
+    for dies_at in 1.. {
+        let mut world = World::new();
+        let definition = chain(&mut world);
+        world.script = Box::new(script);
+        world.dies_at = Some(dies_at);
+        let id = world.start(1, &definition, "k");
+        world.run_for(2_000);
+        let died = world.carried_out >= dies_at;
+        if !died {
+            return dies_at;
+        }
+        world.restart();
+        // Nothing here takes longer than a message's visibility, retries included.
+        let is_over = |world: &World| world.saga(id).is_none_or(|saga| super::is_settled(&saga.saga));
+        for _ in 0..300 {
+            world.run_for(500);
+            if is_over(&world) {
+                break;
+            }
+        }
+        let Some(saga) = world.saga(id) else {
+            assert!(!world.replies.contains_key(&1), "{name}, {dies_at}: an accepted saga is never lost");
+            continue;
+        };
+        assert_eq!(saga.saga.status(), ends, "{name}, {dies_at}: {:?}", saga.saga);
+        assert_eq!(world.orphans(), 0, "{name}, {dies_at}");
+        for (key, effect) in &world.effects {
+            let expected = if ends == Status::Completed { 1 } else { 0 };
+            assert_eq!(effect.done - effect.undone, expected, "{name}, {dies_at}: {key} {effect:?}");
+        }
+    }
+    unreachable!("the process dies at last after the last thing that it does")
+}
+
+#[test]
+fn a_process_may_die_anywhere() {
+    let places = die_everywhere("all goes well", |_| Reaction::Obey, Status::Completed);
+    assert!(places > 20, "there were only {places} places to die");
+    die_everywhere(
+        "the third step is refused",
+        |call| {
+            let is_third = call.step_name == "third" && call.direction == Direction::Action;
+            if is_third { Reaction::Refuse(422) } else { Reaction::Obey }
+        },
+        Status::Compensated,
+    );
+    die_everywhere(
+        "the second answer is lost every time",
+        |call| {
+            let is_second = call.step_name == "second" && call.direction == Direction::Action;
+            if is_second { Reaction::LoseAnswer } else { Reaction::Obey }
+        },
+        Status::Compensated,
+    );
+    die_everywhere(
+        "compensations fail at first",
+        |call| match call.direction {
+            Direction::Compensation if call.attempt == 1 => Reaction::LoseAnswer,
+            Direction::Action if call.step_name == "third" => Reaction::Refuse(409),
+            Direction::Action | Direction::Compensation | Direction::Probe => Reaction::Obey,
+        },
+        Status::Compensated,
+    );
+}
+
+#[test]
+fn a_sleeping_or_waiting_saga_is_a_row_and_no_memory() {
+    let mut world = World::new();
+    let definition = world.define(
+        "saga: rest\nkey: '{{ input.id }}'\nsteps:\n  nap: { sleep: 1h }\n  approval: { wait: { timeout: 24h } }\n  \
+         act: { kind: retriable, action: { post: 'one:/do' } }\n",
+    );
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    assert_eq!(world.orchestrator.gauges().live_sagas, 0);
+    let asleep = world.saga(id).expect("stored");
+    assert_eq!(asleep.saga.steps[0].status(), StepStatus::Sleeping);
+    world.run_for(3_600_000);
+    assert_eq!(world.saga(id).expect("stored").saga.steps[1].status(), StepStatus::Waiting);
+    assert_eq!(world.orchestrator.gauges().live_sagas, 0);
+
+    world.order(2, id, Order::Complete { step: "approval".into(), output: Arc::new("yes".into()) });
+    world.order(3, id, Order::Complete { step: "approval".into(), output: Arc::new("again".into()) });
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Ok(Reply::Saga(_))));
+    assert!(matches!(&world.replies[&3], Err(EngineError::Conflict(_))));
+    assert_eq!(status(&world, id), Status::Completed);
+    world.order(4, id, Order::Cancel(operator()));
+    world.order(5, uuid::Uuid::from_u128(99), Order::Cancel(operator()));
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&4], Err(EngineError::Conflict(why)) if why.contains("finished")));
+    assert!(matches!(&world.replies[&5], Err(EngineError::UnknownSaga(_))));
+}
+
+#[test]
+fn a_slow_participant_holds_up_nobody_else() {
+    let mut world = World::with(|settings| {
+        settings.participants.get_mut("two").expect("it is there").in_flight = 2;
+    });
+    let slow = chain(&mut world);
+    let quick = world.define(&CHAIN.replace("saga: chain", "saga: quick").replace("two:", "four:"));
+    world.script =
+        Box::new(|call| if call.request.participant == "two" { Reaction::Slow(60_000) } else { Reaction::Obey });
+    let stuck_behind: Vec<_> = (0..10).map(|number| world.start(number, &slow, &format!("s{number}"))).collect();
+    let unhindered: Vec<_> = (10..20).map(|number| world.start(number, &quick, &format!("q{number}"))).collect();
+    world.run_for(1_000);
+    assert!(unhindered.iter().all(|id| status(&world, *id) == Status::Completed));
+    assert_eq!(
+        world.calls_to("second", Direction::Action).iter().filter(|c| c.request.participant == "two").count(),
+        2
+    );
+    assert_eq!(world.orchestrator.gauges().participants["two"].calls_waiting, 8);
+
+    // Those that wait for a place are cancelled: they are never sent, and what came before them is undone at once.
+    world.order(100, stuck_behind[9], Order::Cancel(operator()));
+    world.run_for(1_000);
+    let cancelled = world.saga(stuck_behind[9]).expect("stored").saga;
+    assert_eq!((cancelled.status(), cancelled.steps[1].status()), (Status::Compensated, StepStatus::Refused));
+    assert_eq!(world.orchestrator.gauges().participants["two"].calls_waiting, 7);
+    world.run_for(600_000);
+    assert!(stuck_behind[..9].iter().all(|id| status(&world, *id) == Status::Completed));
+}
+
+#[test]
+fn a_held_saga_begins_nothing_and_goes_on_when_it_is_let_go() {
+    for held_at_ms in [0, 3, 8, 20] {
+        let mut world = World::new();
+        let definition = chain(&mut world);
+        world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+            ("third", Direction::Action) => Reaction::Refuse(400),
+            _ => Reaction::Obey,
+        });
+        let id = world.start(1, &definition, "k");
+        world.run_for(held_at_ms);
+        world.order(2, id, Order::Pause(operator()));
+        world.run_for(10);
+        let calls = world.calls.len();
+        world.run_for(3_600_000);
+        assert!(world.calls.len() <= calls + 1, "only what was in flight ends: {held_at_ms}");
+        assert_eq!((status(&world, id), world.orphans()), (world.sagas()[0].row.status, 0));
+        world.order(3, id, Order::Resume(operator()));
+        world.run_for(60_000);
+        assert_eq!(status(&world, id), Status::Compensated, "{held_at_ms}");
+    }
+}
+
+#[test]
+fn what_is_given_up_waits_for_a_person_who_can_settle_it() {
+    for (settlement, ends) in [
+        (Settlement::Retry, Some(Status::Compensated)),
+        (Settlement::Undone, Some(Status::Compensated)),
+        (Settlement::Skip, Some(Status::Compensated)),
+        (Settlement::Done { output: Arc::default() }, None),
+    ] {
+        let mut world = World::new();
+        let definition = chain(&mut world);
+        world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+            ("third", Direction::Action) => Reaction::Refuse(400),
+            ("second", Direction::Compensation) => Reaction::Refuse(403),
+            _ => Reaction::Obey,
+        });
+        let id = world.start(1, &definition, "k");
+        world.run_for(10_000);
+        let stuck = world.saga(id).expect("stored").saga;
+        assert_eq!((stuck.status(), world.orchestrator.gauges().live_sagas), (Status::Stuck, 0));
+        let (_, death) = stuck.dead().next().expect("a stuck saga has a dead step");
+        world.script = Box::new(|_| Reaction::Obey);
+        let order = Order::Settle { letter: death.letter, settlement, operator: operator() };
+        world.order(2, id, order.clone());
+        world.run_for(10_000);
+        world.order(3, id, order);
+        world.run_for(10_000);
+        assert!(world.replies[&3].is_err(), "a dead letter is settled once");
+        match ends {
+            Some(ends) => assert_eq!((status(&world, id), world.orphans()), (ends, 0)),
+            None => assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_)))),
+        }
+    }
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_loses_nothing() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let id = world.start(1, &definition, "k");
+    world.run_for(8);
+    world.store_fails = 3;
+    world.start(2, &definition, "other");
+    world.run_for(10_000);
+    assert_eq!(status(&world, id), Status::Completed);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Store(_))), "a start that was not written is refused");
+    assert_eq!((world.sagas().len(), world.store_fails), (1, 0));
+}
+
+#[test]
+fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(100_000));
+    let id = world.start(1, &definition, "k");
+    world.run_for(100);
+    let definitions = world.forget_definitions();
+    world.script = Box::new(|_| Reaction::Obey);
+    world.restart();
+    world.run_for(10_000);
+    let row = world.sagas().remove(0).row;
+    assert_eq!((row.status, row.rest, world.orphans()), (Status::Stuck, Rest::Parked, 0));
+    let settle = Order::Settle { letter: 0, settlement: Settlement::Retry, operator: operator() };
+    world.order(2, id, settle.clone());
+    world.run_for(10_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Unreadable(_))));
+
+    world.remember_definitions(definitions);
+    let healthy = world.start(3, &definition, "other");
+    world.order(4, id, settle);
+    world.run_for(10_000);
+    assert!(matches!(&world.replies[&4], Ok(Reply::Saga(_))), "{:?}", world.replies[&4]);
+    assert_eq!((status(&world, healthy), status(&world, id)), (Status::Completed, Status::Completed));
+}
+
+#[test]
+fn a_herd_of_compensations_keeps_the_pace_and_meets_the_breaker() {
+    const RATE: u64 = 50;
+    let mut world = World::with(|settings| settings.compensations_per_second = RATE as u32);
+    let definition = world.define(
+        "saga: herd\nkey: '{{ input.id }}'\nsteps:\n  first:\n    action: { post: 'one:/do' }\n    \
+         compensation: { post: 'one:/undo', retry: { attempts: 1000, initial: 1s, max: 5s, total: 24h } }\n  \
+         second: { action: { post: 'two:/do' }, compensation: none }\n",
+    );
+    let healthy_from = world.now.plus(30_000);
+    let mut chance = fastrand::Rng::with_seed(3);
+    world.script = Box::new(move |call| match call.direction {
+        Direction::Action if call.step_name == "second" => Reaction::Refuse(400),
+        Direction::Compensation if chance.u8(..100) < 60 => Reaction::Unreachable,
+        Direction::Action | Direction::Compensation | Direction::Probe => Reaction::Obey,
+    });
+    let sagas: Vec<_> = (0..400).map(|number| world.start(number, &definition, &number.to_string())).collect();
+    world.run_for(healthy_from.since(world.now));
+    world.script = Box::new(|_| Reaction::Obey);
+    world.run_for(120_000);
+    assert!(sagas.iter().all(|id| status(&world, *id) == Status::Compensated));
+    let compensations = world.calls.iter().filter(|(_, call)| call.direction == Direction::Compensation);
+    let times: Vec<u64> = compensations.map(|(at, _)| at.0).collect();
+    let most = times.iter().map(|from| times.iter().filter(|at| (*from..from + 1_000).contains(*at)).count()).max();
+    assert!(most <= Some(RATE as usize), "{most:?} in one second");
+    assert!(times.len() > 410, "the participant did fail: {}", times.len());
+}

@@ -34,12 +34,7 @@ pub(super) fn commit(decided: &Decided<'_>) -> Commit {
         after: decided.after,
         birth: decided.is_first.then(|| (*birth).clone()),
         events: decided.events.iter().map(|(at, event)| codec::encode(*at, event)).collect(),
-        row: Row {
-            status: saga.status(),
-            paused: saga.held,
-            reason: saga.reason(definition),
-            rest: decided.rest,
-        },
+        row: Row { status: saga.status(), paused: saga.held, reason: saga.reason(definition), rest: decided.rest },
         writes: Vec::new(),
         counts: Vec::new(),
     };
@@ -132,13 +127,7 @@ fn message(decided: &Decided<'_>, step: StepIndex, at: Timestamp) -> Write {
 }
 
 fn audit(operator: &Operator, action: &str, step: Option<String>, at: Timestamp) -> Write {
-    Write::Audit {
-        actor: operator.actor.clone(),
-        action: action.to_owned(),
-        step,
-        reason: operator.reason.clone(),
-        at,
-    }
+    Write::Audit { actor: operator.actor.clone(), action: action.to_owned(), step, reason: operator.reason.clone(), at }
 }
 
 /// Sets aside a saga that cannot be read: it is stuck, and visible as a dead letter.

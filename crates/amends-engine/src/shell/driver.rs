@@ -45,10 +45,7 @@ pub(super) enum Letter {
     /// Something happened.
     Tell(Input),
     /// Somebody asks, and waits.
-    Ask {
-        input: Input,
-        callers: Vec<(ReplyId, oneshot::Sender<Result<Reply, EngineError>>)>,
-    },
+    Ask { input: Input, callers: Vec<(ReplyId, oneshot::Sender<Result<Reply, EngineError>>)> },
     /// The engine is to stop.
     Stop { grace_ms: u64, done: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -104,9 +101,9 @@ impl Driver {
             if self.failure.borrow().is_some() {
                 return;
             }
-            if let Some(stopping) = self.stopping.take_if(|stopping| {
-                stopping.until <= Instant::now() || self.orchestrator.is_quiet()
-            }) {
+            if let Some(stopping) =
+                self.stopping.take_if(|stopping| stopping.until <= Instant::now() || self.orchestrator.is_quiet())
+            {
                 let released = self.store.retire(self.me, self.clock.now()).await;
                 // Whoever asked for the stop may have lost patience.
                 let _nobody_waits = stopping.done.send(released);

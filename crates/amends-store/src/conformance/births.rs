@@ -34,7 +34,8 @@ pub async fn a_saga_is_read_back_as_it_was_written(store: Subject) {
 /// A saga need not be worked on from its beginning: it can begin by sleeping, waiting, or being over.
 pub async fn a_saga_may_be_born_in_any_state_of_rest(store: Subject) {
     enlist(&store, ME).await;
-    for (number, rest) in [Rest::Owned, Rest::Until(at(5)), Rest::Parked, Rest::Finished(at(6))].into_iter().enumerate() {
+    for (number, rest) in [Rest::Owned, Rest::Until(at(5)), Rest::Parked, Rest::Finished(at(6))].into_iter().enumerate()
+    {
         assert_eq!(commit(&store, birth(number as u128, rest)).await, Outcome::Committed);
         assert_eq!(record(&store, number as u128).await.row.rest, rest);
     }

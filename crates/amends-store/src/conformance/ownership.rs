@@ -1,8 +1,8 @@
 //! Incarnations, and who owns a saga.
 
 use super::{
-    EVERYTHING, ME, OTHER, PARTICIPANT, Subject, assert_fenced, at, birth, commit, commit_all, commit_as, dump,
-    enlist, following, id, look, record, rest,
+    EVERYTHING, ME, OTHER, PARTICIPANT, Subject, assert_fenced, at, birth, commit, commit_all, commit_as, dump, enlist,
+    following, id, look, record, rest,
 };
 use crate::{Acquired, Claimed, Outcome, Receive, Rest};
 use uuid::Uuid;

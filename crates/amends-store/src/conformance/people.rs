@@ -119,7 +119,8 @@ pub async fn the_audit_log_has_no_gaps(store: Subject) {
     store.commit(ME, vec![stale]).await.expect("a stale commit is an outcome");
     store.commit(ME, vec![broken]).await.expect_err("two dead letters of one id are a defect");
     assert_eq!(look(&store).await, before);
-    let step = Write::Audit { actor: "lee".into(), action: "pause".into(), step: None, reason: "third".into(), at: at(1) };
+    let step =
+        Write::Audit { actor: "lee".into(), action: "pause".into(), step: None, reason: "third".into(), at: at(1) };
     commit_all(&store, vec![Commit { writes: vec![step], ..birth(2, Rest::Owned) }]).await;
     let log = store.audit(AuditQuery { limit: EVERYTHING, ..AuditQuery::default() }).await;
     let entry = |id, reason: &str| AuditEntry {

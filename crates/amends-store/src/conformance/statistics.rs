@@ -33,7 +33,8 @@ pub async fn counts_are_sums_over_all_definitions_and_minutes(store: Subject) {
 pub async fn what_was_refused_is_not_counted(store: Subject) {
     enlist(&store, ME).await;
     let start = || Commit { counts: vec![count(Counter::Started, 1)], ..birth(1, Rest::Owned) };
-    let batch = vec![start(), start(), Commit { counts: vec![count(Counter::Completed, 1)], ..following(1, 9, Rest::Owned) }];
+    let batch =
+        vec![start(), start(), Commit { counts: vec![count(Counter::Completed, 1)], ..following(1, 9, Rest::Owned) }];
     store.commit(ME, batch).await.expect("the batch is committed");
     let seen = statistics(&store).await;
     assert_eq!((seen.started, seen.completed), (1, 0));

@@ -20,7 +20,10 @@ pub async fn text_is_kept_whatever_is_in_it(store: Subject) {
     first.writes = vec![put_message(STRANGE, 1), open_dead_letter(STRANGE)];
     assert_eq!(commit(&store, first.clone()).await, Outcome::Committed);
     let read = record(&store, 1).await;
-    assert_eq!((Some(read.birth), read.row, read.events), (first.birth.clone(), first.row.clone(), first.events.clone()));
+    assert_eq!(
+        (Some(read.birth), read.row, read.events),
+        (first.birth.clone(), first.row.clone(), first.events.clone())
+    );
     let again = Commit { saga: id(2), ..first };
     assert_eq!(commit(&store, again).await, Outcome::Exists { saga: id(1), same_input: true });
     let (definition, key) = (Some(STRANGE.to_owned()), Some(STRANGE.to_owned()));

@@ -146,9 +146,10 @@ impl State {
         if commit.after != 0 || self.sagas.contains_key(&commit.saga) {
             return Outcome::Stale;
         }
-        let claim = birth.dedupe.as_ref().and_then(|dedupe| {
-            self.dedupes.get(&(birth.definition.clone(), dedupe.digest.clone()))
-        });
+        let claim = birth
+            .dedupe
+            .as_ref()
+            .and_then(|dedupe| self.dedupes.get(&(birth.definition.clone(), dedupe.digest.clone())));
         match claim {
             Some((saga, until)) if birth.created_at < *until => Outcome::Duplicate { saga: *saga },
             Some(_) | None => Outcome::Committed,

@@ -28,13 +28,8 @@ impl FileLock {
             path: path.to_owned(),
             why: format!("its lock file {}: {error}", beside.display()),
         };
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&beside)
-            .map_err(unusable)?;
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&beside).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {
                 sign(&mut file).map_err(unusable)?;

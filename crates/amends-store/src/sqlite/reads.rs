@@ -23,7 +23,7 @@ const DEAD_LETTER: &str = concat!(
     " FROM dead_letter JOIN saga ON saga.id = dead_letter.saga WHERE dead_letter.id = ?1"
 );
 const COUNTS: &str = "SELECT counter, sum(value) FROM count GROUP BY counter";
-const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
+pub(super) const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
 /// The wake-up invariant, asked of the sagas that nobody owns and no time wakes.
 pub(super) const ORPHANS: &str = "
     SELECT count(*) FROM saga INDEXED BY saga_parked
@@ -79,6 +79,11 @@ pub(super) fn sagas_statement(query: &SagaQuery) -> (String, Vec<Value>) {
 
 /// A page of dead letters, newest first.
 pub(super) fn dead_letters(sql: &Connection, query: &DeadLetterQuery) -> rusqlite::Result<Vec<DeadLetter>> {
+    let (text, values) = dead_letters_statement(query);
+    sql.prepare_cached(&text)?.query_map(params_from_iter(values), rows::dead_letter)?.collect()
+}
+
+pub(super) fn dead_letters_statement(query: &DeadLetterQuery) -> (String, Vec<Value>) {
     let mut filter = Filter::default();
     filter.add("place <", Value::Integer(query.before.map_or(i64::MAX, rows::number)));
     if let Some(definition) = &query.definition {
@@ -90,10 +95,10 @@ pub(super) fn dead_letters(sql: &Connection, query: &DeadLetterQuery) -> rusqlit
     if !query.closed {
         filter.text.push_str(" AND closed_at IS NULL");
     }
-    // The order of a cross join is the order in which SQLite walks it: along the dead letters, which are few.
-    let select = concat!("SELECT ", dead_letter_columns!(), " FROM dead_letter CROSS JOIN saga ON saga.id = saga");
-    let (text, values) = filter.page(select, "place", query.limit);
-    sql.prepare_cached(&text)?.query_map(params_from_iter(values), rows::dead_letter)?.collect()
+    // SQLite walks a cross join in the order in which it is written: along the dead letters, which are few.
+    let select =
+        concat!("SELECT ", dead_letter_columns!(), " FROM dead_letter CROSS JOIN saga ON saga.id = dead_letter.saga");
+    filter.page(select, "place", query.limit)
 }
 
 /// One dead letter.

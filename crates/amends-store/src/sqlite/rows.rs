@@ -73,12 +73,7 @@ pub(super) fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEvent> {
 
 /// Reads `name, version, source, created_at`.
 pub(super) fn definition(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredDefinition> {
-    Ok(StoredDefinition {
-        name: row.get(0)?,
-        version: row.get(1)?,
-        source: row.get(2)?,
-        created_at: time_at(row, 3)?,
-    })
+    Ok(StoredDefinition { name: row.get(0)?, version: row.get(1)?, source: row.get(2)?, created_at: time_at(row, 3)? })
 }
 
 pub(super) fn dead_letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {

@@ -2,6 +2,7 @@
 
 use super::errors::OpenError;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if let Err(why) = prepared {
         return Err(OpenError::Unusable { path: path.to_owned(), why });
     }
-    sync_directory(path).map_err(|error| OpenError::Unusable { path: path.to_owned(), why: error.to_string() })?;
+    sync_directory(path).map_err(|error| unusable(path, &error))?;
     Ok(connection)
 }
 
@@ -153,6 +154,6 @@ fn not_ours(path: &Path, error: &rusqlite::Error) -> OpenError {
     }
 }
 
-pub(super) fn unusable(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn unusable(path: &Path, error: &dyn Display) -> OpenError {
     OpenError::Unusable { path: path.to_owned(), why: error.to_string() }
 }

@@ -1,0 +1,388 @@
+use super::errors::OpenError;
+use super::schema::{self, Migration};
+use super::{SqliteOptions, SqliteStore, reads, rows, writer, writes};
+use crate::conformance::{self, Subject};
+use crate::{Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvent, Views};
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+use rusqlite::Connection;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+const ME: Uuid = Uuid::from_u128(0xA);
+
+struct Opened {
+    store: SqliteStore,
+    fatal: Receiver<String>,
+    directory: TempDir,
+}
+
+fn options(path: &Path) -> (SqliteOptions, Receiver<String>) {
+    let (sender, fatal) = channel();
+    let sender = Mutex::new(sender);
+    let on_fatal = Box::new(move |reason: &str| {
+        let _ = sender.lock().unwrap().send(reason.to_owned());
+    });
+    (SqliteOptions { on_fatal, ..SqliteOptions::new(path) }, fatal)
+}
+
+async fn open() -> Opened {
+    let directory = tempfile::tempdir().unwrap();
+    let (options, fatal) = options(&directory.path().join("amends.db"));
+    let store = SqliteStore::open(options).unwrap();
+    store.enlist(ME, Timestamp(0)).await.unwrap();
+    Opened { store, fatal, directory }
+}
+
+fn birth(number: u128, body_bytes: usize) -> Commit {
+    Commit {
+        saga: Uuid::from_u128(number),
+        after: 0,
+        birth: Some(Birth {
+            definition: "order".into(),
+            version: "v1".into(),
+            key: number.to_string(),
+            fingerprint: "f".into(),
+            dedupe: None,
+            created_at: Timestamp(1),
+        }),
+        events: vec![StoredEvent { at: Timestamp(1), body: vec![b'x'; body_bytes] }],
+        row: Row { status: Status::Running, paused: false, reason: None, rest: Rest::Owned },
+        writes: Vec::new(),
+        counts: Vec::new(),
+    }
+}
+
+/// Stops the writer in the middle of a transaction, until something is sent.
+async fn hold(store: &SqliteStore) -> (impl Future<Output = Result<(), StoreError>>, Sender<()>) {
+    let (holding, held) = channel();
+    let (open_gate, gate) = channel();
+    let mut work = Box::pin(store.writer.perform(move |_| {
+        let _ = holding.send(());
+        let _ = gate.recv();
+        Ok(())
+    }));
+    assert!(begin(work.as_mut()).is_pending());
+    held.recv().unwrap();
+    (work, open_gate)
+}
+
+/// Polls once, which is what puts a call in the writer's queue.
+fn begin<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn calls_that_meet_share_a_transaction() {
+    let Opened { store, .. } = open().await;
+    let before = store.transactions();
+    let (held, gate) = hold(&store).await;
+    let mut calls: Vec<_> = (0..50).map(|number| Box::pin(store.commit(ME, vec![birth(number, 10)]))).collect();
+    for call in &mut calls {
+        assert!(begin(call.as_mut()).is_pending());
+    }
+    gate.send(()).unwrap();
+    held.await.unwrap();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), [Outcome::Committed]);
+    }
+    assert_eq!(store.transactions() - before, 1);
+}
+
+#[tokio::test]
+async fn a_poisoned_call_fails_alone() {
+    let Opened { store, fatal, .. } = open().await;
+    let before = store.transactions();
+    let (held, gate) = hold(&store).await;
+    let mut first = pin!(store.commit(ME, vec![birth(1, 10)]));
+    let mut poisoned = pin!(store.writer.perform(|writing| {
+        writing.sql.execute("INSERT INTO current_definition (name, version) VALUES ('half', 'done')", [])?;
+        Ok(writing.sql.execute("INSERT INTO saga (id) VALUES (x'00')", [])?)
+    }));
+    let mut refused = pin!(store.commit(Uuid::from_u128(0xB), vec![birth(2, 10)]));
+    let mut last = pin!(store.commit(ME, vec![birth(3, 10)]));
+    assert!(begin(first.as_mut()).is_pending());
+    assert!(begin(poisoned.as_mut()).is_pending());
+    assert!(begin(refused.as_mut()).is_pending());
+    assert!(begin(last.as_mut()).is_pending());
+    // The work that holds the writer is run twice like the others, and a gate without its sender stands open.
+    drop(gate);
+    held.await.unwrap();
+    assert_eq!(first.await.unwrap(), [Outcome::Committed]);
+    assert!(matches!(poisoned.await, Err(StoreError::Damaged(_))));
+    assert!(matches!(refused.await, Err(StoreError::Fenced)));
+    assert_eq!(last.await.unwrap(), [Outcome::Committed]);
+    assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
+    assert!(store.definitions(crate::Which::Current).await.unwrap().is_empty());
+    assert!(store.transactions() - before >= 3, "each was done again in a transaction of its own");
+    assert!(fatal.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_enlisting_that_was_rolled_back_has_not_happened() {
+    let Opened { store, .. } = open().await;
+    let (other, now) = (Uuid::from_u128(0xB), Timestamp(5));
+    let half = store.writer.perform(move |writing| {
+        writes::enlist(writing, other, now)?;
+        Ok(writing.sql.execute("INSERT INTO saga (id) VALUES (x'00')", [])?)
+    });
+    assert!(matches!(half.await, Err(StoreError::Damaged(_))));
+    assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
+    assert!(matches!(store.commit(other, Vec::new()).await, Err(StoreError::Fenced)));
+}
+
+#[tokio::test]
+async fn readers_read_beside_an_open_transaction() {
+    let Opened { store, .. } = open().await;
+    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    let (held, gate) = hold(&store).await;
+    assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
+    assert_eq!(store.sagas(SagaQuery { limit: 5, ..SagaQuery::default() }).await.unwrap().len(), 1);
+    gate.send(()).unwrap();
+    held.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_carried_out_and_a_dropped_store_finishes_its_queue() {
+    let Opened { store, directory, .. } = open().await;
+    let (held, gate) = hold(&store).await;
+    for number in 0..20 {
+        assert!(begin(pin!(store.commit(ME, vec![birth(number, 10)]))).is_pending());
+    }
+    drop(held);
+    gate.send(()).unwrap();
+    drop(store);
+    assert!(!directory.path().join("amends.db-wal").exists(), "the log was moved into the file");
+    let store = SqliteStore::open(SqliteOptions::new(directory.path().join("amends.db"))).unwrap();
+    assert_eq!(store.sagas(SagaQuery { limit: 100, ..SagaQuery::default() }).await.unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_whole_commits_until_there_is_room() {
+    let Opened { store, fatal, directory: _directory } = open().await;
+    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    let store = Arc::new(store);
+    let subject: Subject = Arc::clone(&store) as Subject;
+    allow_pages(&store, Some(8)).await;
+    let before = conformance::dump(&subject, ME).await.unwrap();
+    let batch = vec![birth(2, 10), birth(3, 100_000)];
+    let refused = store.commit(ME, batch.clone()).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "got {refused:?}");
+    assert_eq!(conformance::dump(&subject, ME).await.unwrap(), before);
+    assert_eq!(store.commit(ME, vec![birth(4, 10)]).await.unwrap(), [Outcome::Committed], "a small one has room");
+    allow_pages(&store, None).await;
+    assert_eq!(store.commit(ME, batch).await.unwrap(), [Outcome::Committed, Outcome::Committed]);
+    assert!(fatal.try_recv().is_err());
+}
+
+/// Lets the file grow by so many pages, or without bounds.
+async fn allow_pages(store: &SqliteStore, room: Option<u32>) {
+    let set = store.writer.perform(move |writing| {
+        let now: u32 = writing.sql.pragma_query_value(None, "page_count", |row| row.get(0))?;
+        let most = room.map_or(u32::MAX - 1, |room| now + room);
+        Ok(writing.sql.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?)
+    });
+    set.await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_that_the_writer_meets_ends_it_unanswered() {
+    let Opened { store, directory, .. } = open().await;
+    for number in 0..200 {
+        store.commit(ME, vec![birth(number, 1_000)]).await.unwrap();
+    }
+    drop(store);
+    let path = directory.path().join("amends.db");
+    overwrite_all_but_the_first_page(&path);
+    let (options, fatal) = options(&path);
+    let store = SqliteStore::open(options).unwrap();
+    let answer = store.enlist(ME, Timestamp(0)).await;
+    assert!(matches!(answer, Err(StoreError::Damaged(_))), "got {answer:?}");
+    assert!(fatal.try_recv().unwrap().contains("malformed"));
+    // Nothing more is done, and nobody waits for it.
+    assert!(matches!(store.claim(ME, Timestamp(0), 1).await, Err(StoreError::Damaged(_))));
+    assert!(fatal.try_recv().is_err());
+}
+
+fn overwrite_all_but_the_first_page(path: &Path) {
+    let mut file = File::options().read(true).write(true).open(path).unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0xEE; bytes.len() - 4096]).unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_meets_damage_says_so_and_the_store_goes_on() {
+    let Opened { store, fatal, .. } = open().await;
+    let broken = store.writer.perform(|writing| {
+        writing.sql.execute(
+            "INSERT INTO saga VALUES (zeroblob(16), 'd', 'v', 'k', 'f', 1, 'no status', 0, NULL, NULL, NULL, NULL)",
+            [],
+        )?;
+        Ok(())
+    });
+    broken.await.unwrap();
+    assert!(matches!(store.saga(Uuid::nil()).await, Err(StoreError::Damaged(_))));
+    assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
+    assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
+    assert!(fatal.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_panic_in_the_writer_is_fatal() {
+    let Opened { store, fatal, .. } = open().await;
+    let answer = store.writer.perform(|_| -> Result<(), _> { panic!("a defect, on purpose") }).await;
+    assert!(matches!(answer, Err(StoreError::Damaged(_))));
+    assert_eq!(fatal.recv().unwrap(), "the writer panicked");
+    assert!(matches!(store.commit(ME, Vec::new()).await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_reader_is_one_callers() {
+    let Opened { store, fatal, .. } = open().await;
+    for _ in 0..5 {
+        let answer = store.readers.perform(|_| -> rusqlite::Result<()> { panic!("a defect, on purpose") }).await;
+        assert!(matches!(answer, Err(StoreError::Damaged(_))));
+    }
+    assert_eq!(store.saga(ME).await.unwrap(), None);
+    assert!(fatal.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_as_it_grows() {
+    let Opened { store, directory, .. } = open().await;
+    let size = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().len();
+    for number in 0..60 {
+        store.commit(ME, vec![birth(number, 1_000_000)]).await.unwrap();
+    }
+    let bound = u64::from(writer::CHECKPOINT_PAGES) * 4096 * 3 / 2;
+    assert!(size("amends.db-wal") < bound, "the log has {} bytes", size("amends.db-wal"));
+    assert!(size("amends.db") > 30_000_000, "the file has {} bytes", size("amends.db"));
+}
+
+#[test]
+fn every_status_is_read_as_it_is_written() {
+    let next = |status| match status {
+        Status::Running => Some(Status::Compensating),
+        Status::Compensating => Some(Status::Completed),
+        Status::Completed => Some(Status::Compensated),
+        Status::Compensated => Some(Status::Stuck),
+        Status::Stuck => None,
+    };
+    let mut all = std::iter::successors(Some(Status::Running), |status| next(*status));
+    assert!(all.all(|status| rows::status(status.as_str()) == Some(status)));
+    assert_eq!(rows::status("Running"), None);
+}
+
+/// What the writer asks on every commit, claim and receive, and what lists are made of, walks an index to its answer:
+/// no table is read from end to end, and nothing is sorted.
+#[tokio::test]
+async fn hot_statements_search_and_never_scan() {
+    let Opened { directory, .. } = open().await;
+    let connection = Connection::open(directory.path().join("amends.db")).unwrap();
+    let hot = [
+        reads::SAGA,
+        reads::EVENTS,
+        writes::FREE,
+        writes::SAGA_BY_KEY,
+        writes::SAGA_EXISTS,
+        writes::DEDUPE,
+        writes::SAGA_NOW,
+        writes::CHANGE_SAGA,
+        writes::DELETE_MESSAGE,
+        writes::CLOSE_DEAD_LETTER,
+        writes::DUE,
+        writes::NEXT_DUE,
+        writes::OWN,
+        writes::READY,
+        writes::TAKE_MESSAGE,
+        writes::NEXT_MESSAGE,
+    ];
+    for text in hot {
+        let plan = plan(&connection, text);
+        assert!(plan.iter().all(|line| !line.contains("SCAN") && !line.contains("TEMP")), "{text}\n{plan:#?}");
+    }
+    let (definition, key) = (Some("order".to_owned()), Some("1".to_owned()));
+    let (before, limit) = (Some(ME), 20);
+    let status = Some(Status::Stuck);
+    let lists = [
+        (SagaQuery { limit, ..SagaQuery::default() }, "PRIMARY KEY"),
+        (SagaQuery { before, limit, ..SagaQuery::default() }, "PRIMARY KEY"),
+        (SagaQuery { status, limit, ..SagaQuery::default() }, "saga_by_status"),
+        (SagaQuery { definition: definition.clone(), limit, ..SagaQuery::default() }, "saga_by_definition"),
+        (SagaQuery { key: key.clone(), limit, ..SagaQuery::default() }, "sqlite_autoindex_saga_2"),
+        (SagaQuery { key, definition, before, status, limit }, "sqlite_autoindex_saga_2"),
+    ];
+    for (query, index) in lists {
+        let (text, _) = reads::sagas_statement(&query);
+        let plan = plan(&connection, &text);
+        assert!(plan[0].starts_with("SEARCH saga") && plan[0].contains(index), "{text}\n{plan:#?}");
+    }
+    let letters = |saga, definition, closed| DeadLetterQuery { definition, saga, closed, before: None, limit };
+    let lists = [
+        (letters(None, None, false), "dead_letter_open"),
+        (letters(None, Some("order".into()), false), "dead_letter_open"),
+        (letters(None, None, true), "PRIMARY KEY"),
+        (letters(Some(ME), None, true), "dead_letter_by_saga"),
+    ];
+    for (query, index) in lists {
+        let (text, _) = reads::dead_letters_statement(&query);
+        let plan = plan(&connection, &text);
+        assert!(plan[0].starts_with("SEARCH dead_letter") && plan[0].contains(index), "{text}\n{plan:#?}");
+        assert!(plan.iter().all(|line| !line.contains("TEMP")), "{text}\n{plan:#?}");
+    }
+}
+
+/// What is asked rarely may walk an index from end to end, if that holds only what was asked for.
+#[tokio::test]
+async fn rare_statements_walk_partial_indexes_alone() {
+    let Opened { directory, .. } = open().await;
+    let connection = Connection::open(directory.path().join("amends.db")).unwrap();
+    let cases = [
+        (writes::FREE_ALL_BUT, "saga_owned"),
+        (reads::ORPHANS, "saga_parked"),
+        (reads::DEAD_LETTERS_OPEN, "dead_letter_open"),
+    ];
+    for (text, index) in cases {
+        let plan = plan(&connection, text);
+        assert!(plan[0].contains(index), "{text}\n{plan:#?}");
+        assert!(plan[1..].iter().all(|line| !line.contains("SCAN")), "{text}\n{plan:#?}");
+    }
+}
+
+fn plan(connection: &Connection, text: &str) -> Vec<String> {
+    let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+    let mut rows = statement.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        plan.push(row.get(3).unwrap());
+    }
+    plan
+}
+
+#[test]
+fn a_ladder_is_climbed_step_by_step_and_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("amends.db");
+    let mut connection = schema::open(&path).unwrap();
+    let first = "CREATE TABLE one (a)";
+    let second = "CREATE TABLE two (a)";
+    let broken = "CREATE TABLE three (a); CREATE TABLE one (a)";
+    let climbed = schema::climb(&path, &mut connection, &[first]).unwrap();
+    assert_eq!(climbed, Migration { from: 0, to: 1 });
+    assert!(schema::climb(&path, &mut connection, &[first, second, broken]).is_err());
+    let climbed = schema::climb(&path, &mut connection, &[first, second]).unwrap();
+    assert_eq!(climbed, Migration { from: 2, to: 2 }, "what stood before the broken step stays");
+    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+    assert_eq!(tables, 2);
+    let refused = schema::climb(&path, &mut connection, &[first]);
+    assert!(matches!(refused, Err(OpenError::Newer { found: 2, known: 1, .. })));
+}

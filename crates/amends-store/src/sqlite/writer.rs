@@ -12,7 +12,7 @@ use crate::{Count, Counter, StoreError};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
-use std::io;
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ const BATCH_JOBS_MAX: usize = 512;
 
 /// After so many new pages the log is moved into the file (16 MiB): often enough for the log to stay small, seldom
 /// enough that a page changed many times is moved once.
-const CHECKPOINT_PAGES: u32 = 4_096;
+pub(super) const CHECKPOINT_PAGES: u32 = 4_096;
 
 /// A log this long means that readers have kept it from being reused, and is worth waiting for them (256 MiB).
 const RESTART_PAGES: u32 = 65_536;
@@ -73,7 +73,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread on a connection that is open and migrated.
-    pub(super) fn start(mut connection: Connection, on_fatal: OnFatal) -> rusqlite::Result<Writer> {
+    pub(super) fn start(mut connection: Connection, on_fatal: OnFatal) -> Result<Writer, Box<dyn Error>> {
         let (sender, receiver) = channel();
         let transactions = Arc::new(AtomicU64::new(0));
         let log_pages = Arc::new(AtomicU32::new(0));
@@ -87,8 +87,7 @@ impl Writer {
             log_pages,
             log_pages_moved: 0,
         };
-        let thread = Builder::new().name("amends-writer".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|error: io::Error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let thread = Builder::new().name("amends-writer".into()).spawn(move || writer.run())?;
         Ok(Writer { queue: Some(sender), thread: Some(thread), transactions })
     }
 
@@ -235,7 +234,9 @@ impl Loop {
 
     /// Called with the work of the failed transaction still unanswered, so that nobody acts on an unknown outcome.
     fn die(&self, error: &rusqlite::Error) -> Dead {
-        (self.on_fatal)(&format!("the writer met an error after which nothing is known: {error}"));
+        // SQLite's own code tells a failed write from a failed fsync; its message does not.
+        let code = error.sqlite_error().map(|error| format!(" ({error})")).unwrap_or_default();
+        (self.on_fatal)(&format!("the writer met an error after which nothing is known: {error}{code}"));
         Dead
     }
 

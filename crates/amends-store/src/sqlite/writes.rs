@@ -47,8 +47,7 @@ const OPEN_DEAD_LETTER: &str = "
     INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(super) const CLOSE_DEAD_LETTER: &str =
     "UPDATE dead_letter SET closed_at = ?3, resolution = ?4 WHERE id = ?1 AND saga = ?2 AND closed_at IS NULL";
-const PUT_AUDIT: &str =
-    "INSERT INTO audit (at, actor, action, saga, step, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const PUT_AUDIT: &str = "INSERT INTO audit (at, actor, action, saga, step, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(super) const DUE: &str = "SELECT id FROM saga WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2";
 pub(super) const NEXT_DUE: &str = "SELECT wake_at FROM saga WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
@@ -141,7 +140,9 @@ fn bear(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> ru
     if let Some(dedupe) = &birth.dedupe {
         let claim = sql
             .prepare_cached(DEDUPE)?
-            .query_row(params![birth.definition, dedupe.digest], |row| Ok((rows::id_at(row, 0)?, rows::time_at(row, 1)?)))
+            .query_row(params![birth.definition, dedupe.digest], |row| {
+                Ok((rows::id_at(row, 0)?, rows::time_at(row, 1)?))
+            })
             .optional()?;
         if let Some((saga, _)) = claim.filter(|(_, until)| birth.created_at < *until) {
             return Ok(Outcome::Duplicate { saga });
@@ -190,8 +191,7 @@ fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Resul
     if saga.row != commit.row {
         let Row { status, paused, reason, rest } = &commit.row;
         let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
-        let values =
-            params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
+        let values = params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
         sql.prepare_cached(CHANGE_SAGA)?.execute(values)?;
     }
     Ok(Outcome::Committed)

@@ -7,7 +7,6 @@ use amends_store::StoreError;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use std::error::Error as _;
 
 /// What every type begins with.
 const PREFIX: &str = "urn:amends:problem:";
@@ -94,6 +93,7 @@ impl ApiProblem {
         ApiProblem { diagnostics, ..self }
     }
 
+    #[cfg(test)]
     pub(crate) fn kind(&self) -> &'static Kind {
         self.kind
     }
@@ -132,7 +132,8 @@ impl From<EngineError> for ApiProblem {
     fn from(error: EngineError) -> ApiProblem {
         let detail = error.to_string();
         let kind = match error {
-            EngineError::UnknownDefinition { .. } => {
+            EngineError::UnknownDefinition { nearest: Some(_), .. } => UNKNOWN_DEFINITION,
+            EngineError::UnknownDefinition { nearest: None, .. } => {
                 return ApiProblem::new(UNKNOWN_DEFINITION, format!("{detail}; GET /v1/definitions lists those there are"));
             }
             EngineError::BadInput(_) => BAD_INPUT,

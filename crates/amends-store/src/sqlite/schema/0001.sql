@@ -52,8 +52,9 @@ CREATE INDEX saga_by_status ON saga (status) WHERE status <> 'completed';
 CREATE INDEX saga_by_definition ON saga (definition);
 
 -- Events in the order in which they came, whichever saga they belong to: those of one transaction lie side by side
--- on a few pages. In the order of sagas each would dirty a page of its own; measured with 64 callers, that wrote
--- several times as much. The index finds the history of one saga, and its end.
+-- on a few pages. In the order of sagas each would dirty a page of its own: with 64 callers and 3,200 sagas at work
+-- that wrote half as much again, with 32,000 nearly twice as much. The index finds the history of one saga, and its
+-- end. (Measured with `examples/commits.rs`.)
 CREATE TABLE event (
     place INTEGER PRIMARY KEY,
     saga BLOB NOT NULL,

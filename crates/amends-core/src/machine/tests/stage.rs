@@ -1,0 +1,109 @@
+//! A saga on a stage: commands go in, the laws are checked, and the calls that are in flight are kept.
+
+use super::laws;
+use crate::answer::{Answer, Response};
+use crate::definition::{Definition, StepIndex};
+use crate::machine::{
+    Command, Decision, Direction, Event, Moment, Operator, PlannedCall, Refusal, Saga, Start, StepState, begin, decide,
+};
+use crate::time::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// When every play begins.
+pub const DAWN: Timestamp = Timestamp(1_000_000_000_000);
+
+/// One saga, its whole history, and the calls that nobody has answered yet.
+#[derive(Debug)]
+pub struct Stage {
+    pub definition: Definition,
+    pub saga: Saga,
+    pub history: Vec<(Timestamp, Event)>,
+    pub flying: Vec<PlannedCall>,
+    pub now: Timestamp,
+    chance: u64,
+}
+
+impl Stage {
+    /// Starts a saga, and says what it does first.
+    pub fn begin(definition: Definition) -> (Stage, Decision) {
+        let start = Start {
+            id: Uuid::from_u128(7),
+            key: "key-1".into(),
+            input: Arc::new(json!({ "id": "order-1" })),
+            traceparent: None,
+        };
+        let decision = begin(&definition, start, Moment { now: DAWN, chance: 1 });
+        let history: Vec<_> = decision.events.iter().map(|event| (DAWN, event.clone())).collect();
+        let saga = decision.saga.clone();
+        let flying = decision.calls.clone();
+        let stage = Stage { definition, saga, history, flying, now: DAWN, chance: 1 };
+        laws::after_the_start(&stage, &decision);
+        (stage, decision)
+    }
+
+    /// Gives a command now, and checks everything that must hold afterwards.
+    pub fn command(&mut self, command: &Command) -> Result<Decision, Refusal> {
+        self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let moment = Moment { now: self.now, chance: self.chance };
+        let decision = match decide(&self.definition, &self.saga, command, moment) {
+            Ok(decision) => decision,
+            Err(refusal) => {
+                laws::on_refusal(self, command, &refusal);
+                return Err(refusal);
+            }
+        };
+        let before = std::mem::replace(&mut self.saga, decision.saga.clone());
+        self.history.extend(decision.events.iter().map(|event| (self.now, event.clone())));
+        match command {
+            Command::Answered { step, direction, attempt, .. } => {
+                self.flying.retain(|call| (call.step, call.direction, call.attempt) != (*step, *direction, *attempt));
+            }
+            // Whoever waited for the answers is gone; a compensation's message comes again by itself.
+            Command::Recover => self.flying.clear(),
+            Command::Received { .. }
+            | Command::Tick
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::Cancel(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Settle { .. } => {}
+        }
+        self.flying.extend(decision.calls.iter().cloned());
+        laws::after(self, &before, command, &decision);
+        Ok(decision)
+    }
+
+    /// The answer to a call.
+    pub fn answer(&mut self, call: &PlannedCall, answer: Answer) -> Result<Decision, Refusal> {
+        let PlannedCall { step, direction, attempt, .. } = *call;
+        self.command(&Command::Answered { step, direction, attempt, answer })
+    }
+
+    /// Whether a call of this step is in flight.
+    pub fn is_flying(&self, step: StepIndex, direction: Direction) -> bool {
+        self.flying.iter().any(|call| (call.step, call.direction) == (step, direction))
+    }
+
+    /// The steps whose compensation's message is in the queue, whether it is due or not.
+    pub fn messages(&self) -> Vec<(StepIndex, Timestamp)> {
+        let steps = self.saga.steps.iter().enumerate();
+        let queued = steps.filter_map(|(step, found)| match &found.state {
+            StepState::Compensating(undoing) => Some((step, undoing.at)),
+            _ => None,
+        });
+        queued.collect()
+    }
+}
+
+/// Whoever acts in these tests.
+pub fn operator() -> Operator {
+    Operator { actor: "ann".into(), reason: "a test".into() }
+}
+
+/// A complete response.
+pub fn response(status: u16, retry_after_ms: Option<u64>, body: Value) -> Answer {
+    Answer::Response(Response { status, retry_after_ms, body: Arc::new(body), body_dropped: None })
+}

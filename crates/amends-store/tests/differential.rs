@@ -1,0 +1,441 @@
+//! The same random operations on the model and on a real store, whose answers must be the same, one by one.
+//!
+//! A run goes on until every operation has been seen to succeed, and every way to be refused has been met. It names
+//! its seed; `AMENDS_SEED=<seed> cargo nextest run -p amends-store --test differential` repeats it.
+
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+use amends_store::conformance::{Subject, dump};
+use amends_store::{
+    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, MemoryStore, Outcome, Processes,
+    Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError, StoredDefinition, StoredEvent, Which, Write,
+};
+use fastrand::Rng;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const OPERATIONS_MIN: usize = 400;
+const OPERATIONS_MAX: usize = 5_000;
+
+/// Everything must be met in a run; a run that could do without meeting it would show nothing.
+const COVERAGE: &[&str] = &[
+    "enlist",
+    "enlist fenced",
+    "retire",
+    "commit committed",
+    "commit exists, same input",
+    "commit exists, other input",
+    "commit duplicate",
+    "commit stale",
+    "commit fenced",
+    "commit damaged",
+    "claim some",
+    "claim none",
+    "claim fenced",
+    "acquire yours",
+    "acquire finished",
+    "acquire missing",
+    "receive some",
+    "receive again",
+    "receive none",
+    "put-definition changed",
+    "put-definition unchanged",
+    "definitions",
+    "saga found",
+    "saga missing",
+    "sagas",
+    "dead-letters",
+    "dead-letter found",
+    "audit",
+    "statistics",
+    "write put-message",
+    "write delete-message",
+    "write open-dead-letter",
+    "write close-dead-letter",
+    "write audit",
+];
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Enlist(Uuid),
+    Retire(Uuid),
+    Commit(Uuid, Vec<Commit>),
+    Claim(Uuid, usize),
+    Acquire(Uuid, Uuid),
+    Receive(Uuid, String, usize),
+    PutDefinition(StoredDefinition),
+    Definitions(Which),
+    Saga(Uuid),
+    Sagas(SagaQuery),
+    DeadLetters(DeadLetterQuery),
+    DeadLetter(String),
+    Audit(AuditQuery),
+    Statistics,
+}
+
+/// Answers as text; of an error only its kind, because each store tells it in its own words.
+fn told<T: Debug>(answer: Result<T, StoreError>) -> String {
+    match answer {
+        Ok(answer) => format!("{answer:?}"),
+        Err(StoreError::Fenced) => "fenced".into(),
+        Err(StoreError::Unavailable(_)) => "unavailable".into(),
+        Err(StoreError::Damaged(_)) => "damaged".into(),
+    }
+}
+
+/// Does it, and returns the answer and what of [`COVERAGE`] was met.
+async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (String, Vec<String>) {
+    let mut met = Vec::new();
+    let mut meet = |operation: &str, how: &str| met.push(format!("{operation} {how}").trim_end().to_owned());
+    let answer = match operation {
+        Operation::Enlist(who) => {
+            let answer = told(store.enlist(who, now).await);
+            meet("enlist", if answer == "fenced" { "fenced" } else { "" });
+            answer
+        }
+        Operation::Retire(whom) => {
+            meet("retire", "");
+            told(store.retire(whom, now).await)
+        }
+        Operation::Commit(who, batch) => {
+            let answer = store.commit(who, batch.clone()).await;
+            met.extend(met_by_commit(&batch, &answer));
+            told(answer)
+        }
+        Operation::Claim(who, limit) => {
+            let answer = store.claim(who, now, limit).await;
+            let how = answer.as_ref().map(|claimed| if claimed.records.is_empty() { "none" } else { "some" });
+            meet("claim", how.unwrap_or("fenced"));
+            told(answer)
+        }
+        Operation::Acquire(who, saga) => {
+            let answer = store.acquire(who, saga).await;
+            let how = answer.as_ref().map(|acquired| match acquired {
+                Acquired::Yours(_) => "yours",
+                Acquired::Finished(_) => "finished",
+                Acquired::Elsewhere(_) => "elsewhere",
+                Acquired::Missing => "missing",
+            });
+            meet("acquire", how.unwrap_or("fenced"));
+            told(answer)
+        }
+        Operation::Receive(who, participant, limit) => {
+            let request = Receive { participant, limit, now, invisible_until: now.plus(40) };
+            let answer = store.receive(who, request).await;
+            let most = answer.as_ref().map(|received| received.messages.iter().map(|one| one.receives).max());
+            meet(
+                "receive",
+                most.map_or("fenced", |most| most.map_or("none", |most| if most > 1 { "again" } else { "some" })),
+            );
+            told(answer)
+        }
+        Operation::PutDefinition(definition) => {
+            let answer = told(store.put_definition(definition).await);
+            meet("put-definition", if answer == "true" { "changed" } else { "unchanged" });
+            answer
+        }
+        other => {
+            let (operation, how, answer) = read(store, other).await;
+            meet(operation, how);
+            answer
+        }
+    };
+    (answer, met)
+}
+
+async fn read(store: &Subject, operation: Operation) -> (&'static str, &'static str, String) {
+    match operation {
+        Operation::Definitions(which) => ("definitions", "", told(store.definitions(which).await)),
+        Operation::Saga(id) => {
+            let answer = told(store.saga(id).await);
+            ("saga", if answer == "None" { "missing" } else { "found" }, answer)
+        }
+        Operation::Sagas(query) => ("sagas", "", told(store.sagas(query).await)),
+        Operation::DeadLetters(query) => ("dead-letters", "", told(store.dead_letters(query).await)),
+        Operation::DeadLetter(id) => {
+            let answer = told(store.dead_letter(&id).await);
+            ("dead-letter", if answer == "None" { "missing" } else { "found" }, answer)
+        }
+        Operation::Audit(query) => ("audit", "", told(store.audit(query).await)),
+        Operation::Statistics => ("statistics", "", told(store.statistics().await)),
+        Operation::Enlist(_)
+        | Operation::Retire(_)
+        | Operation::Commit(..)
+        | Operation::Claim(..)
+        | Operation::Acquire(..)
+        | Operation::Receive(..)
+        | Operation::PutDefinition(_) => unreachable!("the writes are performed by the caller"),
+    }
+}
+
+fn met_by_commit(batch: &[Commit], answer: &Result<Vec<Outcome>, StoreError>) -> Vec<String> {
+    let outcomes = match answer {
+        Ok(outcomes) => outcomes,
+        Err(StoreError::Fenced) => return vec!["commit fenced".into()],
+        Err(StoreError::Damaged(_)) => return vec!["commit damaged".into()],
+        Err(StoreError::Unavailable(_)) => return vec!["commit unavailable".into()],
+    };
+    let mut met = Vec::new();
+    for (commit, outcome) in batch.iter().zip(outcomes) {
+        let how = match outcome {
+            Outcome::Committed => "committed",
+            Outcome::Exists { same_input: true, .. } => "exists, same input",
+            Outcome::Exists { same_input: false, .. } => "exists, other input",
+            Outcome::Duplicate { .. } => "duplicate",
+            Outcome::Stale => "stale",
+        };
+        met.push(format!("commit {how}"));
+        let written = commit.writes.iter().filter(|_| *outcome == Outcome::Committed);
+        met.extend(written.map(|write| {
+            let what = match write {
+                Write::PutMessage { .. } => "put-message",
+                Write::DeleteMessage { .. } => "delete-message",
+                Write::OpenDeadLetter { .. } => "open-dead-letter",
+                Write::CloseDeadLetter { .. } => "close-dead-letter",
+                Write::Audit { .. } => "audit",
+            };
+            format!("write {what}")
+        }));
+    }
+    met
+}
+
+/// Draws operations over a few sagas, keys and names, so that they meet.
+struct Dice {
+    rng: Rng,
+    now: u64,
+    /// Every incarnation that was ever drawn; the last one is meant to be live.
+    incarnations: Vec<Uuid>,
+    letters: u32,
+    /// Sagas and keys are drawn below this. It grows, so that there are always some that are not born yet.
+    reach: u8,
+}
+
+impl Dice {
+    fn incarnation(&mut self) -> Uuid {
+        if self.rng.u8(..20) == 0 { *self.rng.choice(&self.incarnations).expect("there is one") } else { self.live() }
+    }
+
+    fn live(&self) -> Uuid {
+        *self.incarnations.last().expect("there is one")
+    }
+
+    fn fresh_incarnation(&mut self) -> Uuid {
+        self.incarnations.push(Uuid::from_u128(self.rng.u128(..)));
+        self.live()
+    }
+
+    fn saga(&mut self) -> Uuid {
+        Uuid::from_u128(self.rng.u8(..self.reach).into())
+    }
+
+    fn pick(&mut self, words: &[&str]) -> String {
+        (*self.rng.choice(words).expect("there is one")).to_owned()
+    }
+
+    fn key(&mut self) -> String {
+        self.rng.u8(..self.reach).to_string()
+    }
+
+    fn step(&mut self) -> String {
+        self.pick(&["reserve", "charge", "ship"])
+    }
+
+    fn definition(&mut self) -> String {
+        self.pick(&["order", "return"])
+    }
+
+    fn participant(&mut self) -> String {
+        self.pick(&["inventory", "payment"])
+    }
+
+    fn maybe<T>(&mut self, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.rng.bool().then(|| draw(self))
+    }
+
+    fn time(&mut self) -> Timestamp {
+        Timestamp(self.now + self.rng.u64(..60))
+    }
+
+    fn status(&mut self) -> Status {
+        let all = [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
+        *self.rng.choice(all.iter()).expect("there is one")
+    }
+
+    fn letter(&mut self) -> String {
+        // Mostly a new one; now and then one that may have been opened before.
+        if self.rng.u8(..6) != 0 {
+            self.letters += 1;
+        }
+        format!("letter-{}", self.letters)
+    }
+
+    fn row(&mut self) -> Row {
+        let rest = match self.rng.u8(..8) {
+            0..=2 => Rest::Owned,
+            3 | 4 => Rest::Until(self.time()),
+            5 | 6 => Rest::Parked,
+            _ => Rest::Finished(Timestamp(self.now)),
+        };
+        let reason = self.maybe(|dice| dice.step());
+        Row { status: self.status(), paused: self.rng.u8(..4) == 0, reason, rest }
+    }
+
+    fn write(&mut self) -> Write {
+        let (step, at) = (self.step(), self.time());
+        match self.rng.u8(..8) {
+            0..=2 => Write::PutMessage { step, participant: self.participant(), at },
+            3 => Write::DeleteMessage { step },
+            4 => Write::OpenDeadLetter {
+                id: self.letter(),
+                step: self.maybe(|dice| dice.step()),
+                direction: "action".into(),
+                claim: "unknown".into(),
+                error: "503".into(),
+                at,
+            },
+            5 | 6 => {
+                Write::CloseDeadLetter { id: format!("letter-{}", self.rng.u32(..=self.letters)), resolution: step, at }
+            }
+            _ => Write::Audit { actor: "kim".into(), action: step, step: None, reason: "because".into(), at },
+        }
+    }
+
+    fn birth(&mut self) -> Birth {
+        let dedupe = self.maybe(|dice| Dedupe { digest: dice.rng.u8(..12).to_string(), until: dice.time() });
+        Birth {
+            definition: self.definition(),
+            version: "v1".into(),
+            key: self.key(),
+            fingerprint: self.pick(&["one", "other"]),
+            dedupe,
+            created_at: Timestamp(self.now),
+        }
+    }
+
+    /// `events` is how many the saga has.
+    fn commit(&mut self, saga: Uuid, events: Option<u64>) -> Commit {
+        let born = events.is_none() || self.rng.u8(..10) == 0;
+        let after = match events {
+            Some(events) if !born && self.rng.u8(..10) != 0 => events,
+            Some(_) if !born => self.rng.u64(..4),
+            Some(_) | None => 0,
+        };
+        let events = (0..self.rng.u8(..3)).map(|byte| StoredEvent { at: Timestamp(self.now), body: vec![byte] });
+        let events = events.collect();
+        let counter = match self.rng.u8(..4) {
+            0 => Counter::Started,
+            1 => Counter::Completed,
+            2 => Counter::Compensated,
+            _ => Counter::DeadLettered,
+        };
+        let count = Count { definition: self.definition(), counter, at: Timestamp(self.rng.u64(..200_000)) };
+        Commit {
+            saga,
+            after,
+            birth: born.then(|| self.birth()),
+            events,
+            row: self.row(),
+            writes: (0..self.rng.u8(..3)).map(|_| self.write()).collect(),
+            counts: vec![count],
+        }
+    }
+
+    async fn operation(&mut self, model: &Subject) -> Operation {
+        self.now += self.rng.u64(..5);
+        self.reach = self.reach.saturating_add(u8::from(self.rng.u8(..8) == 0));
+        match self.rng.u8(..40) {
+            0 => Operation::Enlist(self.fresh_incarnation()),
+            1 => Operation::Enlist(self.incarnation()),
+            2 if self.rng.u8(..3) == 0 => Operation::Retire(self.incarnation()),
+            2..=5 => Operation::Claim(self.incarnation(), self.rng.usize(..4)),
+            6..=8 => Operation::Acquire(self.incarnation(), self.saga()),
+            9..=12 => Operation::Receive(self.incarnation(), self.participant(), self.rng.usize(..4)),
+            13 => {
+                let (name, version) = (self.definition(), self.pick(&["v1", "v2"]));
+                let version = format!("{name}-{version}");
+                let source = format!("saga: {version}");
+                Operation::PutDefinition(StoredDefinition { name, version, source, created_at: Timestamp(self.now) })
+            }
+            14..=19 => self.view(),
+            _ => {
+                let mut batch = Vec::new();
+                for _ in 0..self.rng.u8(1..4) {
+                    let saga = self.saga();
+                    let events = model.saga(saga).await.expect("the model can be read");
+                    batch.push(self.commit(saga, events.map(|record| record.events.len() as u64)));
+                }
+                Operation::Commit(self.incarnation(), batch)
+            }
+        }
+    }
+
+    fn view(&mut self) -> Operation {
+        let limit = self.rng.usize(..6);
+        match self.rng.u8(..8) {
+            0 => Operation::Definitions(Which::Current),
+            1 => Operation::Definitions(Which::Version(self.pick(&["order-v1", "order-v2", "none"]))),
+            2 => Operation::Saga(self.saga()),
+            3 => Operation::Sagas(SagaQuery {
+                definition: self.maybe(Self::definition),
+                status: self.maybe(Self::status),
+                key: self.maybe(Self::key),
+                before: self.maybe(Self::saga),
+                limit,
+            }),
+            4 => Operation::DeadLetters(DeadLetterQuery {
+                definition: self.maybe(Self::definition),
+                saga: self.maybe(Self::saga),
+                closed: self.rng.bool(),
+                before: self.maybe(|dice| dice.rng.u64(..20)),
+                limit,
+            }),
+            5 => Operation::DeadLetter(format!("letter-{}", self.rng.u32(..=self.letters))),
+            6 => Operation::Audit(AuditQuery {
+                saga: self.maybe(Self::saga),
+                before: self.maybe(|dice| dice.rng.u64(..20)),
+                limit,
+            }),
+            _ => Operation::Statistics,
+        }
+    }
+}
+
+/// Runs one seed to its coverage.
+async fn compare(model: &Subject, other: &Subject, seed: u64) {
+    let first = Uuid::from_u128(0xA);
+    let mut dice = Dice { rng: Rng::with_seed(seed), now: 1_000, incarnations: vec![first], letters: 0, reach: 8 };
+    let mut met = BTreeSet::new();
+    let missing =
+        |met: &BTreeSet<String>| COVERAGE.iter().copied().filter(|&one| !met.contains(one)).collect::<Vec<_>>();
+    for number in 0.. {
+        if number >= OPERATIONS_MIN && missing(&met).is_empty() {
+            break;
+        }
+        assert!(number < OPERATIONS_MAX, "seed {seed}: never met {:?}", missing(&met));
+        let operation = dice.operation(model).await;
+        let now = Timestamp(dice.now);
+        let (expected, covered) = perform(model, operation.clone(), now).await;
+        let (answer, _) = perform(other, operation.clone(), now).await;
+        assert_eq!(answer, expected, "AMENDS_SEED={seed}, operation {number}: {operation:#?}");
+        met.extend(covered);
+        if number % 20 == 0 {
+            let seen = (told(dump(model, dice.live()).await), told(dump(other, dice.live()).await));
+            assert_eq!(seen.1, seen.0, "AMENDS_SEED={seed}, everything after operation {number}: {operation:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sqlite_answers_as_the_model_does() {
+    let given = std::env::var("AMENDS_SEED").ok().map(|seed| seed.parse().expect("AMENDS_SEED is a number"));
+    let seeds: Vec<u64> = given.map_or_else(|| (1..=4).collect(), |seed| vec![seed]);
+    for seed in seeds {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(SqliteOptions::new(directory.path().join("amends.db"))).unwrap();
+        let model: Subject = Arc::new(MemoryStore::new(Processes::One));
+        compare(&model, &(Arc::new(store) as Subject), seed).await;
+    }
+}

@@ -1,0 +1,145 @@
+//! `amends dead-letters`.
+
+use super::remote::Remote;
+use super::sagas::say_more;
+use super::start::json;
+use super::{Outcome, output, show};
+use amends_client::{DeadLetter, DeadLetterQuery, Effect, ResolveDeadLetter};
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeadLettersCommand {
+    /// List dead letters, newest first
+    List(ListArgs),
+    /// Show a dead letter, and what can be done about it
+    Show(ShowArgs),
+    /// Make the call again, with the same key and a fresh budget of attempts
+    Retry(DecideArgs),
+    /// Say what is the case, as found out elsewhere
+    Resolve(ResolveArgs),
+    /// Leave the step as it is and let the saga go on without it
+    Skip(DecideArgs),
+}
+
+/// Which dead letters to list.
+#[derive(Args, Debug)]
+pub(super) struct ListArgs {
+    /// Only those of this definition
+    #[arg(long, value_name = "NAME")]
+    definition: Option<String>,
+    /// Only those of this saga
+    #[arg(long, value_name = "ID")]
+    saga: Option<String>,
+    /// The settled ones too
+    #[arg(long)]
+    closed: bool,
+    /// How many, 1 to 500
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: Option<u32>,
+    /// Go on where an earlier list ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Which dead letter.
+#[derive(Args, Debug)]
+pub(super) struct ShowArgs {
+    /// The dead letter's id: the saga's id, a dot, a number
+    id: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// A decision that needs no more than a reason.
+#[derive(Args, Debug)]
+pub(super) struct DecideArgs {
+    /// The dead letter's id: the saga's id, a dot, a number
+    id: String,
+    /// Why, for the audit log
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// What was found out.
+#[derive(Args, Debug)]
+pub(super) struct ResolveArgs {
+    /// The dead letter's id: the saga's id, a dot, a number
+    id: String,
+    /// Whether the step's effect is there
+    #[arg(long, value_enum)]
+    effect: EffectArg,
+    /// The step's output, where the effect is there and later steps read it
+    #[arg(long, value_name = "JSON")]
+    output: Option<String>,
+    /// How you know, for the audit log
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EffectArg {
+    /// The effect is there
+    Done,
+    /// The effect is not there, or was undone elsewhere
+    Undone,
+}
+
+pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
+    match command {
+        DeadLettersCommand::List(arguments) => list(arguments).await,
+        DeadLettersCommand::Show(ShowArgs { id, remote }) => {
+            let letter = remote.client()?.dead_letter(&id).await?;
+            print(&letter, &remote)
+        }
+        DeadLettersCommand::Retry(DecideArgs { id, reason, remote }) => {
+            let letter = remote.client()?.retry_dead_letter(&id, &reason).await?;
+            print(&letter, &remote)
+        }
+        DeadLettersCommand::Resolve(arguments) => resolve(arguments).await,
+        DeadLettersCommand::Skip(DecideArgs { id, reason, remote }) => {
+            let letter = remote.client()?.skip_dead_letter(&id, &reason).await?;
+            print(&letter, &remote)
+        }
+    }
+}
+
+async fn list(arguments: ListArgs) -> Outcome {
+    let ListArgs { definition, saga, closed, limit, cursor, remote } = arguments;
+    let page = remote.client()?.dead_letters(&DeadLetterQuery { definition, saga, closed, cursor, limit }).await?;
+    if remote.json {
+        output::print_json(&page)?;
+    } else {
+        output::print(&show::dead_letters(&page.items, Timestamp::now()))?;
+        say_more(page.next.as_deref());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn resolve(arguments: ResolveArgs) -> Outcome {
+    let ResolveArgs { id, effect, output, reason, remote } = arguments;
+    let output = output.map_or(Ok(Value::Null), |text| json(&text, "the output"))?;
+    let effect = match effect {
+        EffectArg::Done => Effect::Done,
+        EffectArg::Undone => Effect::Undone,
+    };
+    let letter = remote.client()?.resolve_dead_letter(&id, &ResolveDeadLetter { effect, output, reason }).await?;
+    print(&letter, &remote)
+}
+
+fn print(letter: &DeadLetter, remote: &Remote) -> Outcome {
+    if remote.json {
+        output::print_json(letter)?;
+    } else {
+        output::print(&show::dead_letter(letter, Timestamp::now()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

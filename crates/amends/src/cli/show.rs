@@ -1,0 +1,320 @@
+//! Sagas, dead letters and events as a person wants them at three in the morning: what it is, how it stands, why,
+//! and what can be done.
+
+use super::output::plain;
+use super::table::{Cell, lay_out};
+use amends_client::{AuditEntry, Claim, DeadLetter, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::fmt::Write;
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// A saga, with its open dead letters and the commands that fit its state.
+pub(super) fn saga(saga: &Saga, letters: &[DeadLetter], now: Timestamp) -> String {
+    let style = saga_style(saga.status);
+    let held = if saga.paused { ", held" } else { "" };
+    let mut text = format!(
+        "{BOLD}{}{BOLD:#} {} is {style}{}{style:#}{held}{}\n",
+        plain(&saga.definition),
+        plain(&saga.id),
+        saga.status,
+        since(saga, now)
+    );
+    if let Some(reason) = &saga.reason {
+        let _ = writeln!(text, "{style}{}{style:#}", plain(reason));
+    }
+    let _ = writeln!(text, "{DIM}key{DIM:#} {}", plain(&saga.key));
+    if let (Some(deadline), false) = (&saga.deadline_at, saga.status.is_finished()) {
+        let _ = writeln!(text, "{DIM}deadline{DIM:#} {}", relative(deadline, now));
+    }
+    text.push('\n');
+    let rows: Vec<Vec<Cell>> = saga.steps.iter().map(|step| step_row(step, now)).collect();
+    text.push_str(&lay_out(&["STEP", "STATUS", "ATTEMPTS", "NEXT", "ERROR"], &rows, 2));
+    let commands = commands(saga, letters);
+    if !commands.is_empty() {
+        text.push_str("\nwhat you can do:\n");
+        for command in commands {
+            let _ = writeln!(text, "  {command}");
+        }
+    }
+    text
+}
+
+fn since(saga: &Saga, now: Timestamp) -> String {
+    match (&saga.finished_at, saga.created_at.parse::<Timestamp>()) {
+        (Some(finished), Ok(created)) => match finished.parse::<Timestamp>() {
+            Ok(ended) => format!(" since {} (it took {})", relative(finished, now), span(created, ended)),
+            Err(_) => String::new(),
+        },
+        (None, Ok(_)) => format!(", started {}", relative(&saga.created_at, now)),
+        (_, Err(_)) => String::new(),
+    }
+}
+
+fn step_row(step: &Step, now: Timestamp) -> Vec<Cell> {
+    let attempts = match (step.attempts, step.compensation_attempts) {
+        (0, 0) => String::new(),
+        (actions, 0) => actions.to_string(),
+        (actions, compensations) => format!("{actions} + {compensations} to undo"),
+    };
+    vec![
+        Cell::from(&step.name),
+        Cell::styled(step.status.as_str(), step_style(step.status)),
+        Cell::from(attempts),
+        Cell::from(step.next_at.as_ref().map(|at| relative(at, now)).unwrap_or_default()),
+        Cell::from(step.error.as_deref().unwrap_or_default()),
+    ]
+}
+
+/// The commands that make sense now, ready to be copied.
+fn commands(saga: &Saga, letters: &[DeadLetter]) -> Vec<String> {
+    let id = plain(&saga.id);
+    let mut commands = Vec::new();
+    for letter in letters.iter().filter(|letter| letter.closed_at.is_none()) {
+        commands.push(format!("amends dead-letters show {}", plain(&letter.id)));
+    }
+    for step in saga.steps.iter().filter(|step| step.status == StepStatus::Waiting) {
+        let name = plain(&step.name);
+        commands.push(format!("amends complete {id} {name} --output JSON"));
+        commands.push(format!("amends fail {id} {name} --reason \"…\""));
+    }
+    if saga.paused {
+        commands.push(format!("amends resume {id} --reason \"…\""));
+    }
+    if !saga.status.is_finished() {
+        commands.push(format!("amends watch {id}"));
+    }
+    if saga.status == SagaStatus::Running {
+        commands.push(format!("amends cancel {id} --reason \"…\""));
+    }
+    commands
+}
+
+/// A list of sagas.
+pub(super) fn sagas(sagas: &[SagaSummary], now: Timestamp) -> String {
+    if sagas.is_empty() {
+        return "no sagas\n".to_owned();
+    }
+    let row = |saga: &SagaSummary| {
+        let held = if saga.paused { " (held)" } else { "" };
+        vec![
+            Cell::from(&saga.id),
+            Cell::styled(format!("{}{held}", saga.status), saga_style(saga.status)),
+            Cell::from(&saga.definition),
+            Cell::from(&saga.key),
+            Cell::from(relative(&saga.created_at, now)),
+            Cell::from(saga.reason.as_deref().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = sagas.iter().map(row).collect();
+    lay_out(&["ID", "STATUS", "DEFINITION", "KEY", "STARTED", "REASON"], &rows, 0)
+}
+
+/// A list of dead letters.
+pub(super) fn dead_letters(letters: &[DeadLetter], now: Timestamp) -> String {
+    if letters.is_empty() {
+        return "no dead letters\n".to_owned();
+    }
+    let row = |letter: &DeadLetter| {
+        let state = if letter.closed_at.is_some() { ("settled", DIM) } else { ("open", AnsiColor::Red.on_default()) };
+        vec![
+            Cell::from(&letter.id),
+            Cell::styled(state.0, state.1),
+            Cell::from(&letter.definition),
+            Cell::from(&letter.key),
+            Cell::from(letter.step.as_deref().unwrap_or_default()),
+            Cell::from(&letter.direction),
+            Cell::from(claim(letter.claim)),
+            Cell::from(relative(&letter.opened_at, now)),
+            Cell::from(&letter.error),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = letters.iter().map(row).collect();
+    lay_out(&["ID", "STATE", "DEFINITION", "KEY", "STEP", "CALL", "EFFECT", "OPENED", "ERROR"], &rows, 0)
+}
+
+/// One dead letter, with the decisions that can be made about it.
+pub(super) fn dead_letter(letter: &DeadLetter, now: Timestamp) -> String {
+    let id = plain(&letter.id);
+    let what = match &letter.step {
+        Some(step) => format!("the {} of {}", plain(&letter.direction), plain(step)),
+        None => "the saga, which cannot be read".to_owned(),
+    };
+    let mut text = format!("{BOLD}{id}{BOLD:#}: {what} was given up {}\n", relative(&letter.opened_at, now));
+    let _ = writeln!(text, "{}{}{:#}", RED, plain(&letter.error), RED);
+    let _ = writeln!(text, "{DIM}effect{DIM:#} {}", claim_in_words(letter.claim));
+    let _ = writeln!(text, "{DIM}saga{DIM:#} {} {DIM}key{DIM:#} {}", plain(&letter.saga), plain(&letter.key));
+    match (&letter.closed_at, &letter.resolution) {
+        (Some(at), resolution) => {
+            let resolution = resolution.as_deref().map(plain).unwrap_or_default();
+            let _ = writeln!(text, "settled {}: {resolution}", relative(at, now));
+        }
+        (None, _) => {
+            text.push_str("\nwhat you can do:\n");
+            for (command, meaning) in decisions(letter) {
+                let _ = writeln!(text, "  amends dead-letters {command} --reason \"…\"\n      {meaning}");
+            }
+        }
+    }
+    text
+}
+
+/// What can be decided about an open dead letter, and what it means.
+fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
+    let id = plain(&letter.id);
+    let retry = (format!("retry {id}"), "the call is made again, with the same key and a fresh budget");
+    let (done, undone) = match letter.direction.as_str() {
+        "compensation" => {
+            ("its effect is there after all, and stays", "its effect is undone, or was undone elsewhere")
+        }
+        _ => ("its effect is there: the saga goes on", "its effect is not there: the saga is undone"),
+    };
+    match &letter.step {
+        None => vec![retry],
+        Some(_) => vec![
+            retry,
+            (format!("resolve {id} --effect done"), done),
+            (format!("resolve {id} --effect undone"), undone),
+            (format!("skip {id}"), "the step stays as it is, and the saga goes on without it"),
+        ],
+    }
+}
+
+const RED: Style = AnsiColor::Red.on_default();
+
+/// The audit log.
+pub(super) fn audit(entries: &[AuditEntry]) -> String {
+    if entries.is_empty() {
+        return "nothing was done by hand\n".to_owned();
+    }
+    let row = |entry: &AuditEntry| {
+        vec![
+            Cell::from(&entry.at),
+            Cell::from(&entry.actor),
+            Cell::from(&entry.action),
+            Cell::from(&entry.saga),
+            Cell::from(entry.step.as_deref().unwrap_or_default()),
+            Cell::from(&entry.reason),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = entries.iter().map(row).collect();
+    lay_out(&["AT", "WHO", "WHAT", "SAGA", "STEP", "WHY"], &rows, 0)
+}
+
+/// One event of a saga that began at `began`, as a line.
+pub(super) fn event(event: &Event, began: Timestamp) -> String {
+    let after = event.at.parse::<Timestamp>().map(|at| seconds(began, at)).unwrap_or_default();
+    let style = event_style(&event.kind);
+    let step = plain(event.step.as_deref().unwrap_or_default());
+    let line = format!(
+        "{DIM}{after:>10}{DIM:#}  {style}{:<21}{style:#}  {step:<20}  {}",
+        plain(&event.kind),
+        plain(&gist(event))
+    );
+    line.trim_end().to_owned()
+}
+
+/// The part of an event's detail that says most.
+fn gist(event: &Event) -> String {
+    let detail = &event.detail;
+    let text = |name: &str| detail.get(name).and_then(Value::as_str);
+    let operator = detail.get("operator");
+    let said = operator.and_then(|operator| Some((operator.get("actor")?.as_str()?, operator.get("reason")?.as_str()?)));
+    let failure = detail.get("failure").and_then(|failure| failure.get("message")).and_then(Value::as_str);
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(detail.get("attempt").and_then(Value::as_u64).filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}")));
+    parts.extend(failure.map(str::to_owned));
+    parts.extend(text("reason").map(str::to_owned));
+    parts.extend(said.map(|(actor, reason)| format!("{actor}: {reason}")));
+    parts.extend(text("retry_at").map(|at| format!("again at {at}")));
+    parts.extend(text("until").map(|at| format!("until {at}")));
+    parts.join("; ")
+}
+
+/// How a saga ended, or how it stands, in one line.
+pub(super) fn outcome(saga: &Saga, now: Timestamp) -> String {
+    let style = saga_style(saga.status);
+    let why = saga.reason.as_ref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+    format!("{style}{}{style:#}{}{why}", saga.status, since(saga, now))
+}
+
+fn claim(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Done => "done",
+        Claim::Undone => "undone",
+        Claim::Unknown => "unknown",
+    }
+}
+
+fn claim_in_words(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Done => "it is there",
+        Claim::Undone => "it is not there",
+        Claim::Unknown => "nobody knows: ask the participant",
+    }
+}
+
+fn saga_style(status: SagaStatus) -> Style {
+    match status {
+        SagaStatus::Running => AnsiColor::Cyan.on_default(),
+        SagaStatus::Compensating | SagaStatus::Compensated => AnsiColor::Yellow.on_default(),
+        SagaStatus::Completed => AnsiColor::Green.on_default(),
+        SagaStatus::Stuck => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+fn step_style(status: StepStatus) -> Style {
+    match status {
+        StepStatus::Pending | StepStatus::Skipped => DIM,
+        StepStatus::Running | StepStatus::Waiting | StepStatus::Sleeping => AnsiColor::Cyan.on_default(),
+        StepStatus::Unknown => AnsiColor::Magenta.on_default(),
+        StepStatus::Done => AnsiColor::Green.on_default(),
+        StepStatus::Refused | StepStatus::Compensating | StepStatus::Compensated => AnsiColor::Yellow.on_default(),
+        StepStatus::Dead => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+/// Kinds of events are the server's to name: one that is not known here has no colour.
+fn event_style(kind: &str) -> Style {
+    match kind {
+        "completed" | "action-done" | "wait-completed" => AnsiColor::Green.on_default(),
+        "dead-lettered" => AnsiColor::Red.on_default().bold(),
+        "action-unknown" => AnsiColor::Magenta.on_default(),
+        "action-failed" | "action-refused" | "wait-failed" | "probe-failed" | "compensation-failed" => RED,
+        "compensation-entered" | "compensation-queued" | "compensation-done" | "compensated" => {
+            AnsiColor::Yellow.on_default()
+        }
+        _ => Style::new(),
+    }
+}
+
+/// A time as people say it: `3m 12s ago`, `in 5s`.
+fn relative(at: &str, now: Timestamp) -> String {
+    match at.parse::<Timestamp>() {
+        Ok(time) if time > now => format!("in {}", span(now, time)),
+        Ok(time) => format!("{} ago", span(time, now)),
+        // `never` and whatever else is no time says itself what it means.
+        Err(_) => plain(at),
+    }
+}
+
+/// How long it is from one time to another, in its two largest units.
+fn span(from: Timestamp, to: Timestamp) -> String {
+    let milliseconds = u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or_default();
+    if milliseconds < 1_000 {
+        return format!("{milliseconds}ms");
+    }
+    let seconds = milliseconds / 1_000;
+    let units = [("d", seconds / 86_400), ("h", seconds / 3_600 % 24), ("m", seconds / 60 % 60), ("s", seconds % 60)];
+    let from_largest = units.iter().skip_while(|(_, count)| *count == 0).take(2).filter(|(_, count)| *count > 0);
+    from_largest.map(|(unit, count)| format!("{count}{unit}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Seconds after the beginning, as they stand before a line of `watch`.
+fn seconds(began: Timestamp, at: Timestamp) -> String {
+    let milliseconds = u64::try_from(at.as_millisecond() - began.as_millisecond()).unwrap_or_default();
+    format!("+{}.{:03}s", milliseconds / 1_000, milliseconds % 1_000)
+}

@@ -1,0 +1,178 @@
+//! The server as a whole: opens the store, starts the engine, loads the definitions, listens, and takes all of it
+//! down again in the right order.
+//!
+//! Stopping: connections are not accepted any more and `/readyz` says so; the engine lets calls in flight end and
+//! answers whoever waits; open requests are answered; the store is closed last.
+
+mod definitions;
+mod listener;
+
+#[cfg(test)]
+mod tests;
+
+use crate::api::{App, Followers, Health, HttpMetrics, router};
+use crate::config::{Config, StoreLocation};
+use crate::telemetry;
+use amends_engine::{Engine, EngineOptions, Secret};
+use amends_store::{SqliteOptions, SqliteStore, StoreAndViews};
+use anyhow::Context;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub(crate) use definitions::read as read_definition;
+pub use definitions::DefinitionError;
+
+/// How long open requests get to be answered once the engine has stopped.
+const ANSWERING: Duration = Duration::from_secs(5);
+
+/// A server that has started.
+pub struct Server {
+    address: SocketAddr,
+    definitions: Vec<String>,
+    app: Arc<App>,
+    health: watch::Sender<Health>,
+    connections: JoinHandle<()>,
+    exporter: Option<telemetry::Exporter>,
+    grace_ms: u64,
+}
+
+impl Server {
+    /// Starts a server: when this returns, it takes requests.
+    ///
+    /// # Errors
+    /// Where the address is taken, the store cannot be opened, or a definition is not valid.
+    pub async fn start(config: &Config) -> anyhow::Result<Server> {
+        for name in &config.unknown_variables {
+            tracing::warn!("the environment variable {name} looks like a setting and is none; see docs/configuration.md");
+        }
+        warn_of_missing_secrets(config);
+        let participants: Vec<String> = config.participants.keys().cloned().collect();
+        let loaded = match &config.definitions {
+            Some(directory) => definitions::load(directory, &participants)?,
+            None => Vec::new(),
+        };
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr().context("the address that is listened on is not known")?;
+        let store = open_store(&config.store).await?;
+        let options =
+            EngineOptions { store: store.clone(), views: store.clone(), settings: config.engine_settings(address) };
+        let engine = Engine::start(options).await?;
+        let names = definitions::store(&engine, loaded).await?;
+        definitions::warn_of_unusable(store.as_ref(), &participants).await?;
+        let exporter = telemetry::Exporter::start(&config.telemetry, &engine, &store)?;
+        let (health, healthy) = watch::channel(Health::Running);
+        let app = Arc::new(App {
+            followers: Followers::of(&engine),
+            engine,
+            store,
+            participants,
+            metrics: HttpMetrics::default(),
+            listening: address,
+            hosts: config.http.hosts.clone(),
+            body_read_timeout: Duration::from_millis(config.http.body_read_timeout_ms),
+            health: healthy.clone(),
+        });
+        let connections = tokio::spawn(listener::accept(listener, router(app.clone()), config.http.clone(), healthy));
+        let grace_ms = config.shutdown_grace_ms;
+        Ok(Server { address, definitions: names, app, health, connections, exporter, grace_ms })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The names of the definitions that were loaded at the start.
+    #[must_use]
+    pub fn definitions(&self) -> &[String] {
+        &self.definitions
+    }
+
+    /// Serves until `stop` ends or the engine cannot go on, and then stops.
+    ///
+    /// # Errors
+    /// Where the engine could not go on, or could not be stopped in order.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let failure = tokio::select! {
+            () = stop => None,
+            error = self.app.engine.failed() => Some(error),
+        };
+        let Some(error) = failure else { return self.stop().await };
+        tracing::error!(%error, "the engine cannot go on");
+        self.health.send_replace(Health::Failed(error.to_string()));
+        if let Err(late) = self.stop().await {
+            tracing::warn!("{late:#}");
+        }
+        Err(anyhow::Error::new(error).context("the engine could not go on"))
+    }
+
+    /// Stops in order.
+    ///
+    /// # Errors
+    /// Where the engine could not write that it stopped; the next start finds its sagas all the same.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.health.send_if_modified(|health| {
+            let running = *health == Health::Running;
+            if running {
+                *health = Health::Stopping;
+            }
+            running
+        });
+        let stopped = self.app.engine.stop(self.grace_ms).await;
+        if tokio::time::timeout(ANSWERING, self.connections).await.is_err() {
+            tracing::warn!("some requests were still open and are cut off");
+        }
+        if let Some(exporter) = self.exporter {
+            exporter.stop().await;
+        }
+        stopped.context("the engine could not be stopped in order")
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another process; stop it, or listen elsewhere with --listen")
+        }
+        _ => anyhow::anyhow!("{address} cannot be listened on: {error}"),
+    })
+}
+
+/// Opens the store where blocking is allowed: a schema may have to be brought up to date.
+async fn open_store(location: &StoreLocation) -> anyhow::Result<Arc<dyn StoreAndViews>> {
+    match location {
+        StoreLocation::Sqlite(path) => {
+            let options = SqliteOptions::new(path);
+            let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// A credential that is not there now may come later, so the server starts all the same.
+fn warn_of_missing_secrets(config: &Config) {
+    for (name, participant) in &config.participants {
+        for (header, secret) in &participant.headers {
+            let missing = match secret {
+                Secret::Env(variable) => std::env::var_os(variable).is_none(),
+                Secret::File(path) => !is_readable(path),
+                Secret::Plain(_) => false,
+            };
+            if missing {
+                tracing::warn!("participant {name}: the header {header} comes from {secret:?}, which is not there; its calls will not be sent");
+            }
+        }
+    }
+}
+
+fn is_readable(path: &Path) -> bool {
+    std::fs::File::open(path).is_ok()
+}

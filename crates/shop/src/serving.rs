@@ -1,0 +1,148 @@
+//! How a service starts, what all of them have in common on the outside, and how they stop.
+
+use crate::answer::Answer;
+use crate::faults::{self, Faults};
+use crate::{Service, ServiceOptions, analytics, inventory, ledger, notification, order, payment, shipping};
+use amends_client::Client;
+use amends_idempotency::rusqlite::Connection;
+use amends_idempotency::{IdempotencyLayer, Options, Store};
+use anyhow::Context;
+use axum::Router;
+use axum::extract::State;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use serde_json::json;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// What a service's handlers share.
+#[derive(Clone)]
+pub(crate) struct Shop {
+    pub(crate) service: Service,
+    pub(crate) store: Store,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) amends: Option<Client>,
+}
+
+/// A repeat waits this long for the first request, which is longer than any handler here takes.
+const WAIT_FOR_THE_FIRST: Duration = Duration::from_millis(500);
+
+/// How long requests in progress may go on once the service has been told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a service until it is told to stop: by SIGTERM, by ctrl-c, or by the end of standard input if
+/// [`ServiceOptions::exit_with_parent`] says so. Once it can be reached it writes `listening on http://ADDRESS` to
+/// standard output.
+///
+/// # Errors
+/// An error where an option makes no sense, or the address or the database cannot be had.
+pub async fn run(options: ServiceOptions) -> anyhow::Result<()> {
+    let service = open(&options)?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("the {} service cannot listen on {}", options.service, options.listen))?;
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "listening on http://{}", listener.local_addr()?)?;
+    output.flush()?;
+    drop(output);
+    let (stopping, stopped) = oneshot::channel::<()>();
+    let parent_gone = watch_parent(options.exit_with_parent);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+            () = parent_gone => {}
+        }
+        drop(stopping);
+    });
+    tokio::select! {
+        result = serving => result?,
+        () = overdue(stopped) => tracing::warn!("requests in progress were abandoned"),
+    }
+    Ok(())
+}
+
+/// A service without a listener: opens its database and lays its routes.
+///
+/// # Errors
+/// An error where an option makes no sense or the database cannot be had.
+pub fn open(options: &ServiceOptions) -> anyhow::Result<Router> {
+    let faults = faults::read(&options.faults, options.service)?;
+    let database = options.database.display();
+    let connection = Connection::open(&options.database).with_context(|| format!("{database} cannot be opened"))?;
+    connection.execute_batch(ledger::SCHEMA).with_context(|| format!("{database} cannot be set up"))?;
+    set_up(options.service, &connection).with_context(|| format!("{database} cannot be set up"))?;
+    let amends = options.amends.as_deref().map(Client::new).transpose()?;
+    Ok(router(Shop {
+        service: options.service,
+        store: Store::new(connection).with_context(|| format!("{database} cannot be used"))?,
+        faults: Arc::new(Faults::new(faults, options.seed)),
+        amends,
+    }))
+}
+
+fn set_up(service: Service, connection: &Connection) -> amends_idempotency::rusqlite::Result<()> {
+    match service {
+        Service::Order => connection.execute_batch(order::SCHEMA),
+        Service::Inventory => inventory::set_up(connection),
+        Service::Payment => connection.execute_batch(payment::SCHEMA),
+        Service::Shipping => connection.execute_batch(shipping::SCHEMA),
+        Service::Notification => connection.execute_batch(notification::SCHEMA),
+        Service::Analytics => connection.execute_batch(analytics::SCHEMA),
+    }
+}
+
+/// The layers from the inside: faults that belong to the handler's transaction, the transaction, all other faults.
+fn router(shop: Shop) -> Router {
+    let options = Options { wait: WAIT_FOR_THE_FIRST, ..Options::default() };
+    let own = match shop.service {
+        Service::Order => order::routes(),
+        Service::Inventory => inventory::routes(),
+        Service::Payment => payment::routes(),
+        Service::Shipping => shipping::routes(),
+        Service::Notification => notification::routes(),
+        Service::Analytics => analytics::routes(),
+    }
+    .route_layer(from_fn_with_state(Arc::clone(&shop.faults), faults::inside_the_transaction))
+    .route_layer(IdempotencyLayer::single_caller(shop.store.clone(), options))
+    .route_layer(from_fn_with_state(Arc::clone(&shop.faults), faults::around_the_transaction));
+    let front = match shop.service {
+        Service::Order => order::front_door(),
+        Service::Inventory | Service::Payment | Service::Shipping | Service::Notification | Service::Analytics => {
+            Router::new()
+        }
+    };
+    own.merge(front)
+        .route("/ledger", get(ledger::show))
+        .route("/faults", get(faults::show).put(faults::replace))
+        .route("/healthz", get(health))
+        .with_state(shop)
+}
+
+async fn health(State(shop): State<Shop>) -> Answer {
+    Answer::Done(json!({ "service": shop.service.name() }))
+}
+
+/// Ends with standard input, if it is to be watched. A thread of its own reads it, for such a read cannot be cancelled.
+async fn watch_parent(watched: bool) {
+    if !watched {
+        return std::future::pending().await;
+    }
+    let (gone, went) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ended_or_broken = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _nobody_waits = gone.send(());
+    });
+    let _told_or_dropped = went.await;
+}
+
+/// Ends when requests in progress have had their grace.
+async fn overdue(stopped: oneshot::Receiver<()>) {
+    let _dropped_by_the_stop = stopped.await;
+    tokio::time::sleep(GRACE).await;
+}
