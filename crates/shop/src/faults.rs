@@ -72,12 +72,12 @@ pub enum FaultKind {
         /// The `Retry-After` in seconds.
         retry_after_s: u32,
     },
-    /// It takes effect, and its answer is held back until the caller has lost patience.
+    /// It takes effect, and its answer is held back until the caller has lost patience. A repeat's answer can be, too.
     TimeoutAfterEffect {
         /// How long the answer is held back, in milliseconds.
         hold_ms: u64,
     },
-    /// It takes effect, and the connection is closed in place of an answer.
+    /// It takes effect, and the connection is closed in place of an answer. A repeat's can be, too.
     LostResponse,
     /// The process aborts.
     Crash {

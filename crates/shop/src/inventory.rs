@@ -34,7 +34,7 @@ pub const CATALOGUE: [Product; 8] = [
 ];
 
 /// How many units of each product a new database has.
-const INITIAL_STOCK: i64 = 1_000_000;
+pub const INITIAL_STOCK: i64 = 1_000_000;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS stock (

@@ -17,7 +17,7 @@ mod payment;
 mod serving;
 mod shipping;
 
-pub use inventory::{CATALOGUE, Product};
+pub use inventory::{CATALOGUE, INITIAL_STOCK, Product};
 pub use serving::{open, run};
 
 use clap::{Args, ValueEnum};

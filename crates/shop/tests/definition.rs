@@ -17,14 +17,8 @@ fn whatever_may_fail_can_be_undone_and_comes_first() {
     let names = |kind: Kind| -> Vec<&str> {
         definition.steps.iter().filter(|step| step.kind == kind).map(|step| step.name.as_str()).collect()
     };
-    assert_eq!(
-        names(Kind::Compensatable),
-        ["create-order", "reserve-inventory", "charge-payment", "create-shipment"]
-    );
-    assert_eq!(
-        names(Kind::Retriable),
-        ["confirm-order", "commit-reservation", "notify-customer", "record-analytics"]
-    );
+    assert_eq!(names(Kind::Compensatable), ["create-order", "reserve-inventory", "charge-payment", "create-shipment"]);
+    assert_eq!(names(Kind::Retriable), ["confirm-order", "commit-reservation", "notify-customer", "record-analytics"]);
     for step in &definition.steps {
         assert_eq!(step.compensation().is_some(), step.kind == Kind::Compensatable, "{}", step.name);
     }

@@ -65,6 +65,10 @@ pub(super) fn place(path: &Path) -> Result<PathBuf, OpenError> {
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
+    // SQLite opens what it may not write for reading, and says so only later and less clearly.
+    if connection.is_readonly(rusqlite::MAIN_DB).map_err(|error| unusable(path, &error))? {
+        return Err(unusable(path, &"there is no permission to write it"));
+    }
     if !is_ours_or_empty(&connection).map_err(|error| not_ours(path, &error))? {
         return Err(OpenError::NotAStore { path: path.to_owned() });
     }
@@ -126,9 +130,6 @@ fn is_ours_or_empty(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Puts the connection in the state that the writer needs, or says what stands in the way.
 fn prepare_writer(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
-    if connection.is_readonly(rusqlite::MAIN_DB)? {
-        return Ok(Err("there is no permission to write it".into()));
-    }
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Ok(Err(format!("its file system allows no write-ahead log (the journal mode stays {mode})")));

@@ -2,7 +2,9 @@ use super::errors::OpenError;
 use super::schema::{self, Migration};
 use super::{SqliteOptions, SqliteStore, reads, rows, writer, writes};
 use crate::conformance::{self, Subject};
-use crate::{Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvent, Views};
+use crate::{
+    Acquired, Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvent, Views,
+};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use rusqlite::Connection;
@@ -136,6 +138,22 @@ async fn an_enlisting_that_was_rolled_back_has_not_happened() {
     assert!(matches!(half.await, Err(StoreError::Damaged(_))));
     assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
     assert!(matches!(store.commit(other, Vec::new()).await, Err(StoreError::Fenced)));
+}
+
+/// One process has the file, so this cannot come about; were it to, nobody is to work on what another one owns.
+#[tokio::test]
+async fn what_a_stranger_owns_is_left_alone() {
+    let Opened { store, .. } = open().await;
+    let saga = Uuid::from_u128(1);
+    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    let stranger = Uuid::from_u128(0xC);
+    let steal = store
+        .writer
+        .perform(move |writing| Ok(writing.sql.execute("UPDATE saga SET owner = ?1", [stranger.as_bytes()])?));
+    assert_eq!(steal.await.unwrap(), 1);
+    let next = Commit { birth: None, after: 1, ..birth(1, 10) };
+    assert_eq!(store.commit(ME, vec![next]).await.unwrap(), [Outcome::Stale]);
+    assert_eq!(store.acquire(ME, saga).await.unwrap(), Acquired::Elsewhere(stranger));
 }
 
 #[tokio::test]
