@@ -151,3 +151,48 @@ fn a_probe_is_struck_only_where_that_is_said() {
     assert!(service.try_get("/charges?order_id=k").is_none(), "an answer came");
     assert_eq!(service.fired(), 1);
 }
+
+#[test]
+fn whatever_strikes_every_key_comes_out_even() {
+    let faults = json!([
+        { "fault": { "latency": { "min_ms": 1, "max_ms": 10 } }, "probability": 0.2 },
+        { "fault": { "error": { "status": 503 } }, "probability": 0.15 },
+        { "fault": { "rate-limit": { "retry_after_s": 1 } }, "probability": 0.1 },
+        { "fault": "decline", "probability": 0.2, "direction": "action" },
+        { "fault": { "timeout-after-effect": { "hold_ms": 20 } }, "probability": 0.15 },
+        { "fault": "lost-response", "probability": 0.2 },
+    ]);
+    let service = Process::start_with("payment", &["--seed", "11", "--faults", &faults.to_string()]);
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let service = &service;
+            scope
+                .spawn(move || (0..15).for_each(|order| settle(service, &format!("{client}-{order}"), order % 2 == 0)));
+        }
+    });
+    for fault in service.get("/faults")["faults"].as_array().unwrap() {
+        assert!(fault["fired"].as_u64().unwrap() > 0, "a fault never struck, so nothing was shown: {fault}");
+    }
+    let ledger = service.get("/ledger");
+    let entries = ledger["entries"].as_array().unwrap().len() as u64;
+    assert_eq!(ledger["totals"]["done"].as_u64().unwrap() + ledger["totals"]["undone"].as_u64().unwrap(), entries);
+}
+
+/// Charges until the answer is definite, refunds if that is wanted, and looks into the ledger.
+fn settle(service: &Process, key: &str, wanted_back: bool) {
+    let definite = |call: &dyn Fn() -> Option<Reply>| {
+        std::iter::repeat_with(call).flatten().find(|reply| !matches!(reply.status, 429 | 500..)).unwrap()
+    };
+    let charged = definite(&|| charge(service, key)).status;
+    assert!(matches!(charged, 201 | 402), "{charged}");
+    if wanted_back {
+        let refunded = definite(&|| refund(service, key));
+        assert_eq!((refunded.status, refunded.null_compensation()), (200, charged == 402));
+    }
+    let expected = match (charged, wanted_back) {
+        (201, true) => (1, 1),
+        (201, false) => (1, 0),
+        _refused => (0, 0),
+    };
+    assert_eq!(service.done_and_undone(key), expected, "{key}");
+}
