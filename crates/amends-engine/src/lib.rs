@@ -72,8 +72,8 @@ pub enum Order {
     Resume(Operator),
     /// Decides about one of its dead letters.
     Settle {
-        /// The number of the dead letter: the part of its id after the dot. 0 names the letter of a saga that
-        /// could not be read; only [`Settlement::Retry`] fits that one.
+        /// The number of the dead letter: the part of its id after the dot. Only [`Settlement::Retry`] fits the
+        /// letter of a saga that could not be read.
         letter: u64,
         /// What is to be done.
         settlement: Settlement,

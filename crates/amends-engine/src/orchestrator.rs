@@ -24,7 +24,8 @@ use crate::{EngineError, Gauges, Order, Settings, Snapshot};
 use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::{
-    Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
+    Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Settlement, Start, begin, decide,
+    identify,
 };
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Dedupe, Outcome, Received, Record, Rest, StoreError, Write};
@@ -39,7 +40,7 @@ pub use lanes::OutgoingCall;
 pub use live::is_settled;
 
 /// How many sagas are claimed from the store at once.
-const CLAIM: usize = 500;
+const CLAIM: usize = 100;
 /// How long to wait before a batch that the store could not take is offered again.
 const STORE_RETRY_MS: u64 = 250;
 
@@ -313,10 +314,14 @@ impl Orchestrator {
     /// A saga that was set aside and can be read again: settles its dead letter in the name of whoever asked.
     fn reprieve(&self, record: &Record, wants: &[(Cause, Want)]) -> Vec<Write> {
         let asked = wants.iter().find_map(|(_, want)| match want {
-            Want::Order(Order::Settle { letter: 0, operator, .. }) => Some(operator),
+            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
+                if writes::is_about_saga(*letter) =>
+            {
+                Some((*letter, operator))
+            }
             _ => None,
         });
-        asked.map_or_else(Vec::new, |operator| writes::reprieve(record.id, operator, self.now))
+        asked.map_or_else(Vec::new, |(letter, operator)| writes::reprieve(record.id, letter, operator, self.now))
     }
 
     /// Sets a saga aside that cannot be read: visible, and in nobody's way.

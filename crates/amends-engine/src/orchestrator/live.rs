@@ -1,9 +1,11 @@
 //! A saga in memory.
 
-use super::{ReplyId, Want, lanes::OutgoingCall};
+use super::{ReplyId, Want, lanes::OutgoingCall, writes::is_about_saga};
 use crate::{EngineError, Order, Snapshot};
 use amends_core::definition::{Definition, StepIndex};
-use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Status, StepState};
+use amends_core::machine::{
+    Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Settlement, Status, StepState,
+};
 use amends_core::time::Timestamp;
 use amends_store::Rest;
 use std::collections::VecDeque;
@@ -109,7 +111,13 @@ pub(super) fn command(definition: &Definition, want: Want) -> Result<Command, Op
         Want::Order(Order::Pause(operator)) => Command::Pause(operator),
         Want::Order(Order::Resume(operator)) => Command::Resume(operator),
         // The saga can be read, or there would be no command: taking it in has settled that letter.
-        Want::Order(Order::Settle { letter: 0, .. }) => return Err(None),
+        Want::Order(Order::Settle { letter, settlement: Settlement::Retry, .. }) if is_about_saga(letter) => {
+            return Err(None);
+        }
+        Want::Order(Order::Settle { letter, .. }) if is_about_saga(letter) => {
+            let why = "this dead letter is about a saga that could not be read, so it can only be retried";
+            return Err(Some(EngineError::Conflict(why.into())));
+        }
         Want::Order(Order::Settle { letter, settlement, operator }) => Command::Settle { letter, settlement, operator },
     })
 }

@@ -281,10 +281,13 @@ fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
     world.run_for(10_000);
     let row = world.sagas().remove(0).row;
     assert_eq!((row.status, row.rest, world.orphans()), (Status::Stuck, Rest::Parked, 0));
-    let settle = Order::Settle { letter: 0, settlement: Settlement::Retry, operator: operator() };
+    let letters = world.open_letters();
+    let [letter] = letters.as_slice() else { panic!("one letter is open: {letters:?}") };
+    let settle = Order::Settle { letter: *letter, settlement: Settlement::Retry, operator: operator() };
     world.order(2, id, settle.clone());
     world.run_for(10_000);
     assert!(matches!(&world.replies[&2], Err(EngineError::Unreadable(_))));
+    assert_eq!(world.open_letters(), letters, "it keeps the letter it has");
 
     world.remember_definitions(definitions);
     let healthy = world.start(3, &definition, "other");
@@ -292,6 +295,7 @@ fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
     world.run_for(10_000);
     assert!(matches!(&world.replies[&4], Ok(Reply::Saga(_))), "{:?}", world.replies[&4]);
     assert_eq!((status(&world, healthy), status(&world, id)), (Status::Completed, Status::Completed));
+    assert!(world.open_letters().is_empty());
 }
 
 #[test]

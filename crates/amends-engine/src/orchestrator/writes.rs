@@ -130,31 +130,46 @@ fn audit(operator: &Operator, action: &str, step: Option<String>, at: Timestamp)
     Write::Audit { actor: operator.actor.clone(), action: action.to_owned(), step, reason: operator.reason.clone(), at }
 }
 
-/// Sets aside a saga that cannot be read: it is stuck, and visible as a dead letter.
+/// Letters about whole sagas are numbered by the time, in milliseconds: far above any event's number.
+const SAGA_LETTERS: u64 = 1 << 40;
+/// How the reason of a saga begins that was set aside.
+const SET_ASIDE: &str = "the saga cannot be read: ";
+
+/// Whether a letter is about a saga that could not be read, and not about one of its steps.
+pub(super) fn is_about_saga(letter: u64) -> bool {
+    letter >= SAGA_LETTERS
+}
+
+/// Sets aside a saga that cannot be read: it is stuck, and visible as a dead letter. One that was set aside before
+/// keeps the letter it has.
 pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
-    let error = format!("the saga cannot be read: {why}");
+    let has_letter = record.row.status == Status::Stuck
+        && record.row.reason.as_ref().is_some_and(|reason| reason.starts_with(SET_ASIDE));
+    let reason = format!("{SET_ASIDE}{why}");
+    let letter = Write::OpenDeadLetter {
+        id: letter_id(record.id, at.0),
+        step: None,
+        direction: "saga".into(),
+        claim: Claim::Unknown.as_str().into(),
+        error: reason.clone(),
+        at,
+    };
+    let count = Count { definition: record.birth.definition.clone(), counter: Counter::DeadLettered, at };
     Commit {
         saga: record.id,
         after: record.events.len() as u64,
         birth: None,
         events: Vec::new(),
-        row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(error.clone()), rest: Rest::Parked },
-        writes: vec![Write::OpenDeadLetter {
-            id: letter_id(record.id, 0),
-            step: None,
-            direction: "saga".into(),
-            claim: Claim::Unknown.as_str().into(),
-            error,
-            at,
-        }],
-        counts: vec![Count { definition: record.birth.definition.clone(), counter: Counter::DeadLettered, at }],
+        row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(reason), rest: Rest::Parked },
+        writes: if has_letter { Vec::new() } else { vec![letter] },
+        counts: if has_letter { Vec::new() } else { vec![count] },
     }
 }
 
 /// Settles the dead letter of a saga that can be read again.
-pub(super) fn reprieve(saga: Uuid, operator: &Operator, at: Timestamp) -> Vec<Write> {
+pub(super) fn reprieve(saga: Uuid, letter: u64, operator: &Operator, at: Timestamp) -> Vec<Write> {
     let resolution = format!("retry, by {}: {}", operator.actor, operator.reason);
-    let close = Write::CloseDeadLetter { id: letter_id(saga, 0), resolution, at };
+    let close = Write::CloseDeadLetter { id: letter_id(saga, letter), resolution, at };
     vec![close, audit(operator, "dead letter: retry", None, at)]
 }
 

@@ -69,7 +69,8 @@ impl World {
     }
 
     pub(super) fn with(adjust: impl FnOnce(&mut Settings)) -> World {
-        let now = Timestamp(1_000_000);
+        // A time of our days: letters about whole sagas are numbered by it.
+        let now = Timestamp(1_800_000_000_000);
         let mut settings = Settings::default();
         for name in ["one", "two", "three", "four"] {
             let url = format!("http://{name}.invalid").parse().expect("an address");
@@ -281,6 +282,14 @@ impl World {
 
     pub(super) fn orphans(&self) -> u64 {
         done(self.store.statistics()).expect("a memory store can be read").orphans
+    }
+
+    /// The numbers of the open dead letters.
+    pub(super) fn open_letters(&self) -> Vec<u64> {
+        let query = amends_store::DeadLetterQuery { limit: 10_000, ..Default::default() };
+        let letters = done(self.store.dead_letters(query)).expect("a memory store can be read");
+        let number = |id: &str| id.rsplit('.').next().and_then(|number| number.parse().ok());
+        letters.iter().map(|letter| number(&letter.id).expect("an id ends in a number")).collect()
     }
 
     /// The calls that were made to a step, in order.
