@@ -140,6 +140,7 @@ pub fn classify_action(answer: &Answer) -> ActionOutcome {
     let retry_after_ms = response.retry_after_ms;
     match response.status {
         200..=299 => ActionOutcome::Done { output: response.body.clone() },
+        409 if response.says_done_before() => ActionOutcome::Done { output: Arc::new(Value::Null) },
         429 => ActionOutcome::NotDone { failure: response.failure(), retry_after_ms },
         425 => ActionOutcome::InProgress { failure: response.failure(), retry_after_ms },
         409 if retry_after_ms.is_some() => ActionOutcome::InProgress { failure: response.failure(), retry_after_ms },
@@ -167,6 +168,7 @@ pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> Compen
     let retry_after_ms = response.retry_after_ms;
     match response.status {
         200..=299 | 410 => CompensationOutcome::Done,
+        409 if response.says_done_before() => CompensationOutcome::Done,
         404 if not_found_is_done => CompensationOutcome::Done,
         401 | 403 | 404 => CompensationOutcome::Hopeless { failure: response.failure() },
         425 => CompensationOutcome::InProgress { failure: response.failure(), retry_after_ms },
@@ -202,7 +204,18 @@ impl Failure {
     }
 }
 
+/// The problem type by which `amends-idempotency` says that the call was answered before and that the answer was too
+/// large to be kept. Its member `original_status` is the status of that answer.
+const ANSWER_NOT_KEPT: &str = "urn:amends:problem:answer-not-kept";
+
 impl Response {
+    /// Whether the participant says that an earlier attempt succeeded, and that its answer is gone.
+    fn says_done_before(&self) -> bool {
+        let kind = self.body.get("type").and_then(Value::as_str);
+        let original = self.body.get("original_status").and_then(Value::as_u64);
+        kind == Some(ANSWER_NOT_KEPT) && original.is_some_and(|status| (200..300).contains(&status))
+    }
+
     /// What the response says of itself: a problem's `detail` or `title` where there is one, else its status.
     #[must_use]
     pub fn failure(&self) -> Failure {

@@ -90,8 +90,19 @@ pub struct CallWork {
     pub retry: RetryPolicy,
     /// Asks whether the action happened, when its answer never came.
     pub probe: Option<Probe>,
-    /// The call that undoes the action. `None`: there is nothing to undo.
-    pub compensation: Option<Compensation>,
+    /// How the action is undone.
+    pub undo: Undo,
+}
+
+/// How an action is undone.
+#[derive(Debug)]
+pub enum Undo {
+    /// By a call.
+    By(Box<Compensation>),
+    /// There is nothing to undo: the author says so, or the action only reads.
+    Nothing,
+    /// The author says nothing. What the action did is left for a person to undo.
+    Unsaid,
 }
 
 /// Whether an action may be sent again when its outcome is unknown.
@@ -198,6 +209,18 @@ impl Step {
     /// The call that undoes the step, if there is one.
     #[must_use]
     pub fn compensation(&self) -> Option<&Compensation> {
-        self.call().and_then(|call| call.compensation.as_ref())
+        match &self.call()?.undo {
+            Undo::By(compensation) => Some(compensation),
+            Undo::Nothing | Undo::Unsaid => None,
+        }
+    }
+
+    /// Whether something is left to undo once the step has happened, by a call or by a person.
+    #[must_use]
+    pub fn leaves_something(&self) -> bool {
+        match self.call().map(|call| &call.undo) {
+            Some(Undo::By(_) | Undo::Unsaid) => true,
+            Some(Undo::Nothing) | None => false,
+        }
     }
 }

@@ -57,11 +57,15 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 86_400_000,
-            _ => return Err(format!("`{text}` is not a duration; write a number with a unit (ms, s, m, h, d), such as `30s`")),
+            _ => {
+                return Err(format!(
+                    "`{text}` is not a duration; write a number with a unit (ms, s, m, h, d), such as `30s`"
+                ));
+            }
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| format!("`{text}` is not a duration; write a number with a unit (ms, s, m, h, d), such as `30s`"))?;
+        let number: u64 = number.parse().map_err(|_| {
+            format!("`{text}` is not a duration; write a number with a unit (ms, s, m, h, d), such as `30s`")
+        })?;
         total = number
             .checked_mul(scale)
             .and_then(|ms| total.checked_add(ms))

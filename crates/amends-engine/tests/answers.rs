@@ -97,6 +97,11 @@ async fn answers_to_an_action() {
             seen(Status::Completed, StepStatus::Done, (4, 0, 0)),
         ),
         ("409 without it", vec![json(409, "{}")], refused(1)),
+        (
+            "409 that says it was done and the answer is gone",
+            vec![json(409, r#"{"type":"urn:amends:problem:answer-not-kept","original_status":201}"#)],
+            done(),
+        ),
         ("400", vec![json(400, "{}")], refused(1)),
         ("401", vec![json(401, "{}")], refused(1)),
         ("404", vec![json(404, "{}")], refused(1)),

@@ -33,9 +33,8 @@ pub fn fold<'a>(
     events: impl IntoIterator<Item = (Timestamp, &'a Event)>,
 ) -> Result<Saga, FoldError> {
     let mut events = events.into_iter();
-    let (at, first) = events
-        .next()
-        .ok_or_else(|| FoldError { sequence: 1, event: "nothing", why: "the history is empty".into() })?;
+    let (at, first) =
+        events.next().ok_or_else(|| FoldError { sequence: 1, event: "nothing", why: "the history is empty".into() })?;
     let mut saga = Saga::born(definition, id, at, first)?;
     for (at, event) in events {
         apply(&mut saga, event, at)?;
@@ -241,7 +240,9 @@ impl Step {
                 self.uncertain = true;
                 self.error = Some(failure.clone());
             }
-            Event::ProbeFailed { failure, .. } | Event::WaitFailed { failure, .. } => self.error = Some(failure.clone()),
+            Event::ProbeFailed { failure, .. } | Event::WaitFailed { failure, .. } => {
+                self.error = Some(failure.clone())
+            }
             Event::DeadLettered { direction, claim, failure, .. } => {
                 self.error = Some(failure.clone());
                 match direction {

@@ -153,9 +153,7 @@ impl<'a> Draft<'a> {
     /// Ends one wait or sleep whose time has passed. Returns whether there was one.
     fn end_what_is_over(&mut self) -> bool {
         let now = self.moment.now;
-        let is_over = |state: &StepState| {
-            matches!(state, StepState::Waiting { until } | StepState::Sleeping { until } if *until <= now)
-        };
+        let is_over = |state: &StepState| matches!(state, StepState::Waiting { until } | StepState::Sleeping { until } if *until <= now);
         let Some(step) = self.saga.steps.iter().position(|step| is_over(&step.state)) else { return false };
         if matches!(self.state(step), StepState::Sleeping { .. }) {
             self.emit(Event::SleepEnded { step });
@@ -491,12 +489,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The step's output if the action happened.
-    fn judge_probe(
-        &self,
-        step: StepIndex,
-        status: u16,
-        body: &Arc<Value>,
-    ) -> Result<Option<Arc<Value>>, RenderError> {
+    fn judge_probe(&self, step: StepIndex, status: u16, body: &Arc<Value>) -> Result<Option<Arc<Value>>, RenderError> {
         let probe = self.work(step).probe.as_ref().expect("a step that is probed has a probe");
         let scope = Scope { response: Some((status, body.clone())), ..request::scope(self.definition, &self.saga) };
         if !probe.happened.is_true(&scope)? {
@@ -521,13 +514,13 @@ impl<'a> Draft<'a> {
 
     fn needs_undoing(&self, step: StepIndex) -> bool {
         matches!(self.state(step), StepState::Done | StepState::Unknown)
-            && self.definition.steps[step].compensation().is_some()
+            && self.definition.steps[step].leaves_something()
     }
 
     /// Whether nothing is left to undo of the step itself.
     fn is_settled(&self, step: StepIndex) -> bool {
         match self.state(step) {
-            StepState::Done | StepState::Unknown => self.definition.steps[step].compensation().is_none(),
+            StepState::Done | StepState::Unknown => !self.definition.steps[step].leaves_something(),
             StepState::Pending | StepState::Refused | StepState::Skipped | StepState::Compensated => true,
             StepState::Reopened
             | StepState::Acting(_)
@@ -562,13 +555,14 @@ impl<'a> Draft<'a> {
 
     fn queue_compensation(&mut self, step: StepIndex) {
         let claim = if *self.state(step) == StepState::Done { Claim::Done } else { Claim::Unknown };
-        match self.render_compensation(step) {
-            Ok(request) => self.emit(Event::CompensationQueued { step, digest: request.digest(), claim }),
-            Err(error) => {
-                let failure = Failure::without_status(format!("the compensation cannot be sent: {error}"));
-                self.die(step, claim, failure);
+        let why = match self.definition.steps[step].compensation().map(|_| self.render_compensation(step)) {
+            Some(Ok(request)) => {
+                return self.emit(Event::CompensationQueued { step, digest: request.digest(), claim });
             }
-        }
+            Some(Err(error)) => format!("the compensation cannot be sent: {error}"),
+            None => "the definition has no compensation for it, so it is left for a person to undo".into(),
+        };
+        self.die(step, claim, Failure::without_status(why));
     }
 
     fn render_compensation(&self, step: StepIndex) -> Result<Request, RenderError> {

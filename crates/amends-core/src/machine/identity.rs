@@ -24,7 +24,10 @@ pub struct Identity {
 /// A sentence for the caller, where the key cannot be rendered or is out of bounds.
 pub fn identify(definition: &Definition, input: &Arc<Value>) -> Result<Identity, String> {
     let scope = Scope { input: input.clone(), ..Scope::default() };
-    let key = definition.key.render_text(&scope).map_err(|error| format!("the key cannot be made from the input: {error}"))?;
+    let key = definition
+        .key
+        .render_text(&scope)
+        .map_err(|error| format!("the key cannot be made from the input: {error}"))?;
     let bound = limits::KEY_CHARS;
     if key.is_empty() || key.chars().count() > bound {
         return Err(format!("the key made from the input is `{key}`; a key has 1 to {bound} characters"));

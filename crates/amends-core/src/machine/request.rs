@@ -84,7 +84,8 @@ impl Step {
     /// Whether other steps can read this one's output.
     fn has_output(&self) -> bool {
         match self.state {
-            StepState::Done | StepState::Compensating(_) | StepState::Compensated => true,
+            // Of an unknown step the output is null: in a compensation it must be the same before and after it is queued.
+            StepState::Done | StepState::Unknown | StepState::Compensating(_) | StepState::Compensated => true,
             StepState::Dead(_) => !self.output.is_null(),
             StepState::Pending
             | StepState::Reopened
@@ -95,7 +96,6 @@ impl Step {
             | StepState::Waiting { .. }
             | StepState::Sleeping { .. }
             | StepState::Refused
-            | StepState::Unknown
             | StepState::Skipped => false,
         }
     }

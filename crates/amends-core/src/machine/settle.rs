@@ -19,12 +19,7 @@ pub(super) fn settle(
     let direction = death.direction;
     check(draft, step, direction, settlement)?;
     let turns_back = *settlement == Settlement::Undone && direction != Direction::Compensation;
-    draft.emit(Event::DeadLetterSettled {
-        step,
-        letter,
-        settlement: settlement.clone(),
-        operator: operator.clone(),
-    });
+    draft.emit(Event::DeadLetterSettled { step, letter, settlement: settlement.clone(), operator: operator.clone() });
     if turns_back {
         let name = &draft.definition.steps[step].name;
         let reason = format!("{} says that step {name} had no effect: {}", operator.actor, operator.reason);
@@ -34,17 +29,15 @@ pub(super) fn settle(
 }
 
 /// Refuses what would break a promise, and says what to do instead.
-fn check(
-    draft: &Draft<'_>,
-    step: StepIndex,
-    direction: Direction,
-    settlement: &Settlement,
-) -> Result<(), Refusal> {
+fn check(draft: &Draft<'_>, step: StepIndex, direction: Direction, settlement: &Settlement) -> Result<(), Refusal> {
     let kind = draft.definition.steps[step].kind;
     let is_forward = draft.saga.phase == Phase::Forward;
     let why = match (settlement, direction) {
         (Settlement::Retry, Direction::Action) if !is_forward => {
             "the saga is being undone, so no action is sent any more: find out whether it happened and resolve it"
+        }
+        (Settlement::Retry, Direction::Compensation) if draft.definition.steps[step].compensation().is_none() => {
+            "the definition has no compensation for this step: undo it by hand and resolve it, or skip it"
         }
         (Settlement::Undone, Direction::Action | Direction::Probe) if is_forward && kind == Kind::Retriable => {
             "the saga can only go forward, so a step that did not happen is to be retried, or skipped"

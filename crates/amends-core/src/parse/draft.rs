@@ -2,7 +2,7 @@
 //!
 //! A piece that could not be read is missing here and has been reported.
 
-use crate::definition::{Call, CallWork, Compensation, Dedupe, Effects, Kind, Probe, Work};
+use crate::definition::{self, Call, CallWork, Compensation, Dedupe, Effects, Kind, Method, Probe, Work};
 use crate::expression::{Template, Use};
 use crate::retry::RetryPolicy;
 use std::ops::Range;
@@ -100,16 +100,18 @@ impl DraftWork {
             DraftWork::Wait { timeout } => Work::Wait { timeout_ms: timeout?.value },
             DraftWork::Sleep { duration } => Work::Sleep { duration_ms: duration?.value },
             DraftWork::Call(call) => Work::Call(Box::new(CallWork {
+                undo: match call.undo {
+                    Undo::Unsaid if call.action.as_ref()?.method == Method::Get => definition::Undo::Nothing,
+                    Undo::Unsaid => definition::Undo::Unsaid,
+                    Undo::Nothing => definition::Undo::Nothing,
+                    Undo::By(compensation) => definition::Undo::By(compensation.value?),
+                },
                 action: call.action?,
                 effects: call.effects.value,
                 retry: call.retry?,
                 probe: match call.probe {
                     Some(probe) => Some(probe.value?),
                     None => None,
-                },
-                compensation: match call.undo {
-                    Undo::Unsaid | Undo::Nothing => None,
-                    Undo::By(compensation) => Some(*compensation.value?),
                 },
             })),
         })

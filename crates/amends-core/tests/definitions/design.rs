@@ -76,7 +76,7 @@ steps:
     assert_eq!(last.retry, RetryPolicy { max_ms: 300_000, ..RetryPolicy::RETRIABLE });
     assert_eq!((first.action.timeout_ms, pivot.action.timeout_ms), (30_000, 2_000));
     assert_eq!(first.effects, Effects::Idempotent);
-    let compensation = first.compensation.as_ref().expect("it is written");
+    let compensation = definition.steps[0].compensation().expect("it is written");
     assert_eq!(compensation.retry, RetryPolicy { attempts: 2, ..RetryPolicy::COMPENSATION });
     assert!(!compensation.not_found_is_done);
     assert_eq!(first.probe.as_ref().expect("it is written").retry, RetryPolicy::PROBE);

@@ -4,7 +4,7 @@
 //! the pipe closes, and the child, told `--exit-with-parent`, ends too. Each is its own process group, so that a
 //! Ctrl-C in the terminal reaches this process alone, which then ends the children in its own order.
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -35,10 +35,20 @@ pub(super) struct Children {
     reports: mpsc::UnboundedReceiver<Ended>,
 }
 
-/// A child that has ended.
+/// How to start a child.
+pub(super) struct Start {
+    /// What people call it.
+    pub(super) title: String,
+    /// The file that its log goes to.
+    pub(super) log: String,
+    /// Its command line.
+    pub(super) arguments: Vec<OsString>,
+}
+
+/// A child that has ended while it was needed.
 #[derive(Debug)]
 pub(super) struct Ended {
-    name: String,
+    title: String,
     status: String,
     log: PathBuf,
 }
@@ -57,18 +67,19 @@ impl Children {
         Ok(Children { program, logs: logs.to_owned(), running: Vec::new(), report, reports })
     }
 
-    /// Starts a child called `name` and waits until it takes requests. The answer is its address.
-    pub(super) async fn start(&mut self, name: &str, arguments: &[OsString]) -> Result<String> {
-        let log = self.logs.join(format!("{name}.log"));
+    /// Starts a child and waits until it takes requests. The answer is its address.
+    pub(super) async fn start(&mut self, Start { title, log, arguments }: Start) -> Result<String> {
+        let log = self.logs.join(log);
         let stderr = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
-        let mut child = self.command(arguments, stderr).spawn().with_context(|| format!("{name} cannot be started"))?;
+        let spawned = self.command(&arguments, stderr).spawn();
+        let mut child = spawned.with_context(|| format!("{title} cannot be started"))?;
         let stdin = child.stdin.take().expect("its standard input is a pipe");
         let mut stdout = BufReader::new(child.stdout.take().expect("its standard output is a pipe")).lines();
         let (kill, killed) = oneshot::channel();
-        let (sender, report) = (self.report.clone(), Ended { name: name.to_owned(), status: String::new(), log });
-        let watch = tokio::spawn(watch(child, killed, report, sender));
+        let ended = Ended { title: title.clone(), status: String::new(), log };
+        let watch = tokio::spawn(watch(child, killed, ended, self.report.clone()));
         self.running.push(Running { stdin, kill, watch });
-        let address = self.ready(name, &mut stdout).await?;
+        let address = self.ready(&title, &mut stdout).await?;
         tokio::spawn(drain(stdout));
         Ok(address)
     }
@@ -107,18 +118,18 @@ impl Children {
         command
     }
 
-    async fn ready(&mut self, name: &str, stdout: &mut Lines<BufReader<ChildStdout>>) -> Result<String> {
+    async fn ready(&mut self, title: &str, stdout: &mut Lines<BufReader<ChildStdout>>) -> Result<String> {
         match timeout(START_TIMEOUT, address(stdout)).await {
             Ok(Ok(Some(address))) => Ok(address),
-            Ok(Ok(None) | Err(_)) => Err(anyhow!("{}", self.first_end().await)),
-            Err(_) => bail!("{name} did not take requests within {} s", START_TIMEOUT.as_secs()),
+            Ok(Ok(None) | Err(_)) => Err(self.first_end().await.into()),
+            Err(_) => bail!("{title} did not take requests within {} s", START_TIMEOUT.as_secs()),
         }
     }
 }
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} ended while it was needed: {}", self.name, self.status)?;
+        writeln!(f, "{} ended while it was needed ({})", self.title, self.status)?;
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
@@ -129,6 +140,8 @@ impl fmt::Display for Ended {
         lines[lines.len().saturating_sub(LOG_LINES)..].iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
+
+impl std::error::Error for Ended {}
 
 /// The address in the line that says that the child is ready; `None` where its output ends without one.
 async fn address(stdout: &mut Lines<BufReader<ChildStdout>>) -> std::io::Result<Option<String>> {

@@ -1,10 +1,11 @@
 //! What becomes of the sagas, learnt cheaply: a few lists a look, whatever the number of sagas, and each saga that
 //! has left them once. The numbers that people see while it runs come from here.
 
-use amends_client::{Client, DeadLetter, DeadLetterQuery, Error, Page, Saga, SagaQuery, SagaStatus, SagaSummary};
+use amends_client::{Client, DeadLetter, DeadLetterQuery, Error, Page, Saga, SagaQuery, SagaStatus, SagaSummary, StepStatus};
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::future::Future;
 
 /// Where a saga that is not finished can stand.
@@ -48,7 +49,7 @@ pub(super) struct Tally {
 }
 
 /// The time from accepted to finished, over all sagas that are finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Latency {
     /// Half of the sagas took no longer.
     pub(super) p50_ms: u64,
@@ -87,6 +88,13 @@ impl Follower {
     /// The sagas that run or compensate, as they were when last looked at.
     pub(super) fn in_flight(&self) -> impl Iterator<Item = &str> {
         self.unfinished.iter().filter(|(_, status)| **status != SagaStatus::Stuck).map(|(id, _)| id.as_str())
+    }
+
+    /// Whether nothing more happens to those that wait for a person: their other steps may still be on their way.
+    pub(super) async fn parked_are_at_rest(&self) -> Result<bool> {
+        let parked = self.unfinished.iter().filter(|(_, status)| **status == SagaStatus::Stuck);
+        let sagas = sagas(&self.client, parked.map(|(id, _)| id.clone()).collect::<Vec<_>>()).await?;
+        Ok(sagas.iter().all(|saga| saga.steps.iter().all(|step| is_at_rest(step.status))))
     }
 
     fn note(&mut self, saga: &Saga) -> Result<()> {
@@ -145,6 +153,23 @@ pub(super) fn ended(saga: &Saga) -> Result<Option<Ended>> {
     }
 }
 
+/// Whether a step of a saga that is stuck stays as it is until a person decides.
+fn is_at_rest(step: StepStatus) -> bool {
+    match step {
+        StepStatus::Pending
+        | StepStatus::Done
+        | StepStatus::Refused
+        | StepStatus::Skipped
+        | StepStatus::Compensated
+        | StepStatus::Dead => true,
+        StepStatus::Running
+        | StepStatus::Waiting
+        | StepStatus::Sleeping
+        | StepStatus::Unknown
+        | StepStatus::Compensating => false,
+    }
+}
+
 /// All sagas of a query, over all its pages.
 pub(super) async fn list(client: &Client, query: SagaQuery) -> Result<Vec<SagaSummary>, Error> {
     all(|cursor| {
@@ -156,7 +181,7 @@ pub(super) async fn list(client: &Client, query: SagaQuery) -> Result<Vec<SagaSu
 
 /// All open dead letters.
 pub(super) async fn dead_letters(client: &Client) -> Result<Vec<DeadLetter>, Error> {
-    all(|cursor| async {
+    all(|cursor| async move {
         client.dead_letters(&DeadLetterQuery { cursor, limit: Some(PAGE), ..DeadLetterQuery::default() }).await
     })
     .await

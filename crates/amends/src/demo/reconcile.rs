@@ -21,8 +21,6 @@ const SHIPPING: &str = "shipping";
 pub(super) struct Evidence {
     /// Every checkout, with the orders that the shop answered with.
     pub(super) checkouts: Vec<Checkout>,
-    /// The orders that the shop keeps, by their ids.
-    pub(super) orders: BTreeSet<String>,
     /// Every saga at the server.
     pub(super) sagas: Vec<Saga>,
     /// Every open dead letter.
@@ -36,7 +34,7 @@ pub(super) struct Evidence {
 }
 
 /// What a customer asked for, and which orders came of it. No two checkouts have the same customer and lines.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Checkout {
     /// Who.
     pub(super) customer_id: String,
@@ -46,6 +44,8 @@ pub(super) struct Checkout {
     pub(super) clicks: usize,
     /// The orders named in the answers.
     pub(super) orders: BTreeSet<String>,
+    /// How many clicks were not answered, or by nothing that names an order.
+    pub(super) unanswered: usize,
 }
 
 /// One line of a service's ledger.
@@ -73,11 +73,12 @@ pub(super) enum Direction {
 }
 
 /// How much there is of a product.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Stock {
     /// The product.
     pub(super) sku: String,
     /// How much there was before the first order.
+    #[serde(default)]
     pub(super) initial: i64,
     /// How much nobody has asked for.
     pub(super) free: i64,
@@ -148,6 +149,12 @@ pub(super) struct Reconciliation {
 struct Count {
     done: i64,
     undone: i64,
+}
+
+impl Checkout {
+    fn purchase(&self) -> String {
+        purchase(&self.customer_id, &self.lines)
+    }
 }
 
 impl Count {
@@ -383,17 +390,24 @@ fn net_of_step(saga: &Saga, name: &str, keys: &BTreeMap<&str, Count>) -> i64 {
     key.and_then(|key| keys.get(key)).map_or(0, |count| count.net())
 }
 
+/// The shop knows an order that it answered with or did something for. Of a click whose answer was lost it may know
+/// nothing: what was asked for then speaks for the saga.
 fn known_orders(evidence: &Evidence, result: &mut Reconciliation) {
     let answered = evidence.checkouts.iter().flat_map(|checkout| &checkout.orders);
-    let orders: BTreeSet<&str> = answered.chain(&evidence.orders).map(String::as_str).collect();
+    let done = evidence.ledger.iter().map(|entry| &entry.order_id);
+    let orders: BTreeSet<&str> = answered.chain(done).map(String::as_str).collect();
     let sagas: BTreeSet<&str> = evidence.sagas.iter().map(|saga| saga.key.as_str()).collect();
+    let unanswered = evidence.checkouts.iter().filter(|checkout| checkout.unanswered > 0);
+    let unanswered: BTreeSet<String> = unanswered.map(Checkout::purchase).collect();
     result.look(Check::OrdersKnown, orders.len());
     result.look(Check::SagasKnown, evidence.sagas.len());
     for order in orders.difference(&sagas) {
         result.find(Check::OrdersKnown, *order, "there is no saga with this key");
     }
-    for order in sagas.difference(&orders) {
-        result.find(Check::SagasKnown, *order, "neither an answer nor the shop's list of orders names it");
+    for saga in evidence.sagas.iter().filter(|saga| !orders.contains(saga.key.as_str())) {
+        if !unanswered.contains(&purchase_of(saga)) {
+            result.find(Check::SagasKnown, &saga.key, "no answer and no ledger names it");
+        }
     }
 }
 
@@ -401,13 +415,11 @@ fn known_orders(evidence: &Evidence, result: &mut Reconciliation) {
 fn one_order_each(evidence: &Evidence, result: &mut Reconciliation) {
     let mut started: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for saga in &evidence.sagas {
-        let what = purchase(saga.input["customer_id"].as_str().unwrap_or_default(), &saga.input["lines"]);
-        started.entry(what).or_default().insert(&saga.key);
+        started.entry(purchase_of(saga)).or_default().insert(&saga.key);
     }
     result.look(Check::OneOrderEach, evidence.checkouts.len());
     for checkout in &evidence.checkouts {
-        let what = purchase(&checkout.customer_id, &checkout.lines);
-        let mut orders = started.remove(&what).unwrap_or_default();
+        let mut orders = started.remove(&checkout.purchase()).unwrap_or_default();
         orders.extend(checkout.orders.iter().map(String::as_str));
         if orders.len() > 1 {
             let names: Vec<&str> = orders.into_iter().collect();
@@ -415,6 +427,10 @@ fn one_order_each(evidence: &Evidence, result: &mut Reconciliation) {
             result.find(Check::OneOrderEach, &checkout.customer_id, detail);
         }
     }
+}
+
+fn purchase_of(saga: &Saga) -> String {
+    purchase(saga.input["customer_id"].as_str().unwrap_or_default(), &saga.input["lines"])
 }
 
 /// A purchase as text: no two checkouts share it.

@@ -205,7 +205,9 @@ fn policies_are_kept(definition: &Definition, history: &[(Timestamp, Event)]) {
                 actions[*step] += 1;
                 assert!(actions[*step] <= work.retry.attempts, "step {step}: more attempts than allowed");
             }
-            Event::ActionFailed { step, trouble: Trouble::InProgress | Trouble::Interrupted, .. } => actions[*step] -= 1,
+            Event::ActionFailed { step, trouble: Trouble::InProgress | Trouble::Interrupted, .. } => {
+                actions[*step] -= 1
+            }
             Event::ProbeStarted { step, .. } => {
                 let work = definition.steps[*step].call().expect("only calls are probed");
                 probes[*step] += 1;

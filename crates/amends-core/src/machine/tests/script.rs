@@ -122,7 +122,9 @@ fn answered(stage: &mut Stage, name: &str, text: &str) -> Command {
         }
     }
     let step = step(stage, name);
-    if matches!(stage.saga.steps[step].state, StepState::Compensating(_)) && !stage.is_flying(step, Direction::Compensation) {
+    if matches!(stage.saga.steps[step].state, StepState::Compensating(_))
+        && !stage.is_flying(step, Direction::Compensation)
+    {
         stage.command(&Command::Received { step, receives: 1 }).expect("it waits for its message");
     }
     let call = stage.flying.iter().find(|call| call.step == step);

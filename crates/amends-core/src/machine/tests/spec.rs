@@ -103,9 +103,8 @@ impl<'a> Step<'a> {
         } else if kind.is_none() {
             let gone = if self.has("gone") { ", not_found: done" } else { "" };
             let body = body("undo-needs", "undo-reads");
-            lines.push(format!(
-                "    compensation: {{ post: \"p:/{name}/undo\", body: {body}, retry: {policy}{gone} }}"
-            ));
+            lines
+                .push(format!("    compensation: {{ post: \"p:/{name}/undo\", body: {body}, retry: {policy}{gone} }}"));
         }
     }
 }
