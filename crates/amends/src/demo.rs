@@ -20,7 +20,7 @@ use customers::{Placed, Purchase};
 use follow::{Follower, Tally};
 use progress::Progress;
 use reconcile::{Checkout, Evidence, Stock};
-use report::{Measured, Report};
+use report::{Measured, Place, Report};
 use serde::Serialize;
 use setting::Setting;
 use std::fmt;
@@ -164,12 +164,10 @@ async fn conclude(
 async fn play(arguments: &DemoArgs, seed: u64, setting: &Setting, progress: &mut Progress) -> Result<Report> {
     let stock_before = setting.services.stock().await?;
     let purchases = customers::purchases(arguments.orders.get() as usize, seed);
-    let began = Instant::now();
-    let (placed, tally) = follow(arguments, &purchases, setting, progress).await?;
-    let duration = began.elapsed();
+    let Followed { placed, tally, duration } = follow(arguments, &purchases, setting, progress).await?;
     let evidence = gather(setting, purchases, &placed, stock_before).await?;
     let measured = Measured { seed, faults: arguments.faults, duration, tally, fired: setting.services.fired().await? };
-    Ok(Report::new(setting, &evidence, measured))
+    Ok(Report::new(Place::of(setting), &evidence, measured))
 }
 
 /// Places all orders at their rate and looks on until every saga is finished or parked.
@@ -178,14 +176,15 @@ async fn follow(
     purchases: &[Purchase],
     setting: &Setting,
     progress: &mut Progress,
-) -> Result<(Vec<Placed>, Tally)> {
+) -> Result<Followed> {
     let (sender, mut answers) = mpsc::unbounded_channel();
     // Whatever ends this function ends the customers with it.
     let mut customers = JoinSet::new();
     customers.spawn(customers::place(setting.services.clone(), purchases.to_vec(), arguments.rate, sender));
     let mut follower = Follower::new(setting.client.clone());
     let mut placed: Vec<Placed> = Vec::new();
-    let mut movement = Movement { last: Instant::now(), seen: (0, Tally::default()) };
+    let began = Instant::now();
+    let mut movement = Movement { last: began, seen: (0, Tally::default()) };
     let mut ticks = interval(LOOK_EVERY);
     let mut quiet_looks = 0;
     loop {
@@ -204,10 +203,11 @@ async fn follow(
         progress.show(&tally, setting.client.statistics().await?.dead_letters);
         let quiet = all_placed && tally.in_flight == 0 && follower.parked_are_at_rest().await?;
         quiet_looks = if quiet { quiet_looks + 1 } else { 0 };
+        let still = movement.still((placed.len(), tally));
         if quiet_looks >= QUIET_LOOKS {
-            return Ok((placed, tally));
+            return Ok(Followed { placed, tally, duration: movement.last - began });
         }
-        if quiet_looks == 0 && movement.is_over((placed.len(), tally)) {
+        if quiet_looks == 0 && still > PATIENCE {
             let named: Vec<&str> = follower.in_flight().take(NAMED).collect();
             let (moved, named) = (PATIENCE.as_secs(), named.join(", "));
             bail!("nothing has moved for {moved} s, and {} sagas are not finished: {named}", tally.in_flight);
@@ -243,6 +243,14 @@ async fn gather(
     })
 }
 
+/// Orders that have been followed to their end.
+struct Followed {
+    placed: Vec<Placed>,
+    tally: Tally,
+    /// From the first order until the last one had ended.
+    duration: Duration,
+}
+
 /// Whether anything still moves.
 struct Movement {
     last: Instant,
@@ -250,11 +258,12 @@ struct Movement {
 }
 
 impl Movement {
-    fn is_over(&mut self, now: (usize, Tally)) -> bool {
+    /// How long nothing has moved.
+    fn still(&mut self, now: (usize, Tally)) -> Duration {
         if now != self.seen {
             *self = Movement { last: Instant::now(), seen: now };
         }
-        self.last.elapsed() > PATIENCE
+        self.last.elapsed()
     }
 }
 

@@ -18,7 +18,7 @@ mod serving;
 mod shipping;
 
 pub use inventory::{CATALOGUE, INITIAL_STOCK, Product};
-pub use serving::{open, run};
+pub use serving::{open, run, watch_parent};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;

@@ -129,7 +129,7 @@ async fn health(State(shop): State<Shop>) -> Answer {
 }
 
 /// Ends with standard input, if it is to be watched. A thread of its own reads it, for such a read cannot be cancelled.
-async fn watch_parent(watched: bool) {
+pub async fn watch_parent(watched: bool) {
     if !watched {
         return std::future::pending().await;
     }

@@ -28,13 +28,16 @@ pub(super) struct ServeArgs {
     /// The directory whose definitions are loaded at the start
     #[arg(long, value_name = "DIRECTORY")]
     definitions: Option<String>,
+    /// Stop when standard input ends: whoever started the server is gone
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
 }
 
 pub(super) async fn run(arguments: ServeArgs) -> Outcome {
     let config = configuration(arguments.config.as_deref(), arguments.flags())?;
     logging::start(&config.log);
     // From here on a signal stops the server in order, also while it starts.
-    let stop = Stop::new()?;
+    let stop = Stop::new(arguments.exit_with_parent)?;
     let server = Server::start(&config).await?;
     output::print(&greeting(&server, &config))?;
     server.run(stop.signalled()).await?;
@@ -77,16 +80,22 @@ impl ServeArgs {
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    exit_with_parent: bool,
 }
 
 impl Stop {
-    fn new() -> anyhow::Result<Stop> {
+    fn new(exit_with_parent: bool) -> anyhow::Result<Stop> {
         let listen = |kind| signal(kind).context("signals cannot be listened for");
-        Ok(Stop { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Stop { terminate, interrupt, exit_with_parent })
     }
 
     async fn signalled(mut self) {
-        self.next().await;
+        let parent_gone = shop::watch_parent(self.exit_with_parent);
+        tokio::select! {
+            () = self.next() => {}
+            () = parent_gone => {}
+        }
         tracing::info!("stopping; calls in flight get their time to end, a second signal ends at once");
         tokio::spawn(async move {
             self.next().await;

@@ -8,21 +8,19 @@ use std::time::{Duration, Instant};
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(3);
-/// The bar and, below it, the numbers. The template is indicatif's.
-const TEMPLATE: &str = "  {bar:36.green/dim} {pos} of {len} orders ended, {elapsed} so far\n  {msg}";
+/// The bar and, below it, the numbers, so that none of it is wider than 80 columns. The template is indicatif's.
+const TEMPLATE: &str = "  {bar:36.green/dim} {pos} of {len} orders ended, {elapsed} so far\n  {prefix}\n  {msg}";
 
 /// Shows how far the demo is.
 pub(super) enum Progress {
     /// A bar that is drawn over itself.
     Bar(ProgressBar),
-    /// Lines, the last one written at that time.
+    /// Lines.
     Lines {
         /// How many orders there will be.
         orders: usize,
         /// When the last line was written.
-        last: Instant,
-        /// What it said.
-        shown: Option<Tally>,
+        last: Option<Instant>,
     },
     /// Nothing at all.
     Silent,
@@ -35,7 +33,7 @@ impl Progress {
             return Progress::Silent;
         }
         if !std::io::stderr().is_terminal() {
-            return Progress::Lines { orders, last: Instant::now(), shown: None };
+            return Progress::Lines { orders, last: None };
         }
         let style = ProgressStyle::with_template(TEMPLATE).expect("the template is valid");
         let bar = ProgressBar::new(orders as u64).with_style(style.progress_chars("━━─"));
@@ -52,18 +50,20 @@ impl Progress {
         }
     }
 
-    /// Shows where the sagas stand. Orders can be more than were placed only where a check would find them.
+    /// Shows where the sagas stand.
     pub(super) fn show(&mut self, tally: &Tally, letters: u64) {
         let ended = tally.completed + tally.compensated + tally.stuck;
         match self {
             Progress::Bar(bar) => {
                 bar.set_position(ended as u64);
-                bar.set_message(numbers(tally, letters));
+                bar.set_prefix(counts(tally));
+                bar.set_message(lag(tally, letters));
             }
-            Progress::Lines { orders, last, shown } => {
-                if last.elapsed() >= LINE_EVERY || shown.is_none() {
-                    eprintln!("{ended} of {orders} orders ended: {}", numbers(tally, letters));
-                    (*last, *shown) = (Instant::now(), Some(*tally));
+            Progress::Lines { orders, last } => {
+                let due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+                if tally.started > 0 && due {
+                    eprintln!("{ended} of {orders} orders ended: {}, {}", counts(tally), lag(tally, letters));
+                    *last = Some(Instant::now());
                 }
             }
             Progress::Silent => {}
@@ -79,14 +79,17 @@ impl Progress {
     }
 }
 
-fn numbers(tally: &Tally, letters: u64) -> String {
+fn counts(tally: &Tally) -> String {
     let Tally { started, completed, compensated, in_flight, .. } = tally;
-    let latency = match tally.latency {
-        Some(latency) => format!("p50 {}, p99 {}", time(latency.p50_ms), time(latency.p99_ms)),
-        None => "no latency yet".to_owned(),
-    };
-    let counts = format!("{started} started, {completed} completed, {compensated} compensated, {in_flight} in flight");
-    format!("{counts}, {letters} dead letters, {latency}")
+    format!("{started} started, {completed} completed, {compensated} compensated, {in_flight} in flight")
+}
+
+fn lag(tally: &Tally, letters: u64) -> String {
+    let letters = format!("{letters} dead letter{}", if letters == 1 { "" } else { "s" });
+    match tally.latency {
+        Some(latency) => format!("{letters}, p50 {}, p99 {}", time(latency.p50_ms), time(latency.p99_ms)),
+        None => letters,
+    }
 }
 
 /// A time for people.

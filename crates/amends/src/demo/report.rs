@@ -7,10 +7,11 @@ mod tests;
 
 use super::Faults;
 use super::follow::{self, Ended, Latency, Tally};
+use super::progress::time;
 use super::reconcile::{self, Check, Evidence, Finding};
 use super::services::Fired;
 use super::setting::{Setting, USUAL};
-use amends_client::{Claim, DeadLetter, Saga, SagaStatus, StepStatus};
+use amends_client::{Claim, DeadLetter, Saga, SagaStatus, Step, StepStatus};
 use serde::Serialize;
 use shop::Service;
 use std::collections::BTreeMap;
@@ -30,9 +31,31 @@ pub(super) struct Measured {
     pub(super) fired: Fired,
 }
 
+/// Where everything was, and how this program was called.
+pub(super) struct Place {
+    program: String,
+    server: String,
+    services: BTreeMap<&'static str, String>,
+}
+
+impl Place {
+    /// The place where `setting` is.
+    pub(super) fn of(setting: &Setting) -> Place {
+        let address = |service: Service| setting.services.address(service).to_owned();
+        Place {
+            program: program(),
+            server: setting.server.clone(),
+            services: Service::ALL.map(|service| (service.name(), address(service))).into(),
+        }
+    }
+}
+
 /// The whole report.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
+    /// This program, as it was called.
+    #[serde(skip)]
+    pub(super) program: String,
     /// The server's address.
     pub(super) server: String,
     /// The addresses of the six services.
@@ -117,6 +140,8 @@ pub(super) struct Letter {
     pub(super) step: Option<String>,
     /// What is claimed of its effect.
     pub(super) claim: Claim,
+    /// What went wrong last.
+    pub(super) error: String,
 }
 
 /// A saga worth a look.
@@ -128,15 +153,15 @@ pub(super) struct Example {
     pub(super) order: String,
     /// How it stands.
     pub(super) status: SagaStatus,
-    /// What happened to it, in a few words.
-    pub(super) story: String,
+    /// What happened to it, in a sentence or two.
+    pub(super) story: Vec<String>,
     /// The commands to look at it.
     pub(super) commands: Vec<String>,
 }
 
 impl Report {
     /// Holds the evidence against itself and writes down what came of it.
-    pub(super) fn new(setting: &Setting, evidence: &Evidence, measured: Measured) -> Report {
+    pub(super) fn new(place: Place, evidence: &Evidence, measured: Measured) -> Report {
         let reconciliation = reconcile::reconcile(evidence);
         let checked = |check: Check| Checked {
             check,
@@ -145,16 +170,18 @@ impl Report {
             looked_at: reconciliation.looked_at.get(&check).copied().unwrap_or(0),
             things: check.things(),
         };
+        let Place { program, server, services } = place;
         Report {
-            server: setting.server.clone(),
-            services: Service::ALL.map(|service| (service.name(), setting.services.address(service).to_owned())).into(),
+            examples: examples(evidence, &Shell { program: &program, server: &server }),
+            program,
+            server,
+            services,
             seed: measured.seed,
             faults: measured.faults,
             outcome: Outcome::of(evidence, &measured),
             faults_fired: measured.fired,
             checks: Check::ALL.map(checked).into(),
             stuck: parked(evidence),
-            examples: examples(evidence, &setting.server),
             agrees: reconciliation.agrees(),
             findings: reconciliation.findings,
         }
@@ -188,7 +215,8 @@ fn parked(evidence: &Evidence) -> Vec<Parked> {
     let letters = |saga: &Saga| -> Vec<Letter> {
         let letters = evidence.letters.iter().filter(|letter| letter.saga == saga.id);
         let letters = letters
-            .map(|DeadLetter { id, step, claim, .. }| Letter { id: id.clone(), step: step.clone(), claim: *claim });
+            .map(|DeadLetter { id, step, claim, error, .. }| (id.clone(), step.clone(), *claim, error.clone()))
+            .map(|(id, step, claim, error)| Letter { id, step, claim, error });
         letters.collect()
     };
     let stuck = evidence.sagas.iter().filter(|saga| saga.status == SagaStatus::Stuck);
@@ -203,46 +231,65 @@ fn parked(evidence: &Evidence) -> Vec<Parked> {
 }
 
 /// The most eventful saga of each outcome.
-fn examples(evidence: &Evidence, server: &str) -> Vec<Example> {
+fn examples(evidence: &Evidence, shell: &Shell<'_>) -> Vec<Example> {
     let mut examples = Vec::new();
     for status in [SagaStatus::Completed, SagaStatus::Compensated, SagaStatus::Stuck] {
-        let of_status = evidence.sagas.iter().filter(|saga| saga.status == status);
-        let eventful = of_status.max_by_key(|saga| (count(saga, StepStatus::Compensated), retries(saga)));
+        let sagas = evidence.sagas.iter().filter(|saga| saga.status == status);
+        let eventful = sagas.max_by_key(|saga| (of_status(saga, StepStatus::Compensated).count(), retries(saga)));
         examples.extend(eventful.map(|saga| Example {
             saga: saga.id.clone(),
             order: saga.key.clone(),
             status,
             story: story(saga),
-            commands: commands(saga, &evidence.letters, server),
+            commands: commands(saga, &evidence.letters, shell),
         }));
     }
     examples
 }
 
-fn story(saga: &Saga) -> String {
+fn story(saga: &Saga) -> Vec<String> {
     let took = match follow::ended(saga) {
-        Ok(Some(Ended::Completed { took_ms } | Ended::Compensated { took_ms })) => took_ms,
-        Ok(None) | Err(_) => 0,
+        Ok(Some(Ended::Completed { took_ms } | Ended::Compensated { took_ms })) => time(took_ms),
+        Ok(None) | Err(_) => "an unknown time".to_owned(),
     };
-    let took = super::progress::time(took);
-    let reason = saga.reason.as_deref().unwrap_or("it does not say why").trim_end_matches('.');
     match saga.status {
-        SagaStatus::Completed => match saga.steps.iter().filter(|step| step.attempts > 1).max_by_key(|step| step.attempts) {
-            None => format!("All {} steps at the first attempt, in {took}.", saga.steps.len()),
-            Some(step) => format!(
-                "All {} steps in {took}, after {} in all; {} took {} attempts.",
-                saga.steps.len(),
-                counted(retries(saga), "retry", "retries"),
-                step.name,
-                step.attempts
-            ),
-        },
+        SagaStatus::Completed => vec![completed_story(saga, &took)],
         SagaStatus::Compensated => {
-            let undone = counted(count(saga, StepStatus::Compensated), "step", "steps");
-            format!("Undone in {took}, {undone} back: {reason}.")
+            let undone: Vec<&str> = of_status(saga, StepStatus::Compensated).rev().map(|step| step.name.as_str()).collect();
+            let undone = match undone.as_slice() {
+                [] => format!("Nothing had to be undone, and {took} after the start all was over."),
+                [one] => format!("So {one} was undone, and {took} after the start all was over."),
+                [first @ .., last] => {
+                    format!("So {} and {last} were undone, and {took} after the start all was over.", first.join(", "))
+                }
+            };
+            vec![reason(saga), undone]
         }
-        SagaStatus::Stuck | SagaStatus::Running | SagaStatus::Compensating => format!("{reason}."),
+        SagaStatus::Stuck | SagaStatus::Running | SagaStatus::Compensating => {
+            let done = counted(of_status(saga, StepStatus::Done).count(), "other step has", "other steps have");
+            vec![reason(saga), format!("{done} taken effect; what is right now is for a person to say.")]
+        }
     }
+}
+
+fn completed_story(saga: &Saga, took: &str) -> String {
+    let steps = saga.steps.len();
+    match saga.steps.iter().filter(|step| step.attempts > 1).max_by_key(|step| step.attempts) {
+        None => format!("All {steps} steps took effect in {took}, each at its first attempt."),
+        Some(step) => format!(
+            "All {steps} steps took effect in {took}, with {}: {} needed {} attempts.",
+            counted(retries(saga), "call made again", "calls made again"),
+            step.name,
+            step.attempts
+        ),
+    }
+}
+
+/// Why a saga did not complete, as a sentence that begins and ends like one.
+fn reason(saga: &Saga) -> String {
+    let reason = saga.reason.as_deref().unwrap_or("it does not say why").trim_end_matches('.');
+    let mut letters = reason.chars();
+    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 /// A number of things, in words that fit the number.
@@ -250,8 +297,8 @@ fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn count(saga: &Saga, status: StepStatus) -> usize {
-    saga.steps.iter().filter(|step| step.status == status).count()
+fn of_status(saga: &Saga, status: StepStatus) -> impl DoubleEndedIterator<Item = &Step> {
+    saga.steps.iter().filter(move |step| step.status == status)
 }
 
 /// How many calls were made again.
@@ -260,28 +307,39 @@ fn retries(saga: &Saga) -> usize {
     saga.steps.iter().map(|step| again(step.attempts) + again(step.compensation_attempts)).sum()
 }
 
-fn commands(saga: &Saga, letters: &[DeadLetter], server: &str) -> Vec<String> {
-    let command = |words: &str, id: &str| format!("{} {words} {id}{}", program(), server_flag(server));
-    let mut commands = vec![command("get", &saga.id)];
+fn commands(saga: &Saga, letters: &[DeadLetter], shell: &Shell<'_>) -> Vec<String> {
+    let mut commands = vec![shell.command(&format!("get {}", saga.id))];
     match saga.status {
         SagaStatus::Completed => {}
         SagaStatus::Compensated | SagaStatus::Running | SagaStatus::Compensating => {
-            commands.push(command("watch", &saga.id));
+            commands.push(shell.command(&format!("watch {}", saga.id)));
         }
         SagaStatus::Stuck => {
             let letters = letters.iter().filter(|letter| letter.saga == saga.id);
-            commands.extend(letters.map(|letter| command("dead-letters show", &letter.id)));
+            commands.extend(letters.map(|letter| shell.command(&format!("dead-letters show {}", letter.id))));
         }
     }
     commands
 }
 
-/// This program as it was called, so that a command can be copied: a bare name is found again where it was found.
-pub(super) fn program() -> String {
-    std::env::args().next().filter(|name| !name.contains(char::is_whitespace)).unwrap_or_else(|| "amends".into())
+/// What every command has in common.
+struct Shell<'a> {
+    program: &'a str,
+    server: &'a str,
 }
 
-/// What a command has to say to reach the server: nothing where it is at its usual address.
-fn server_flag(server: &str) -> String {
-    if server == format!("http://{USUAL}") { String::new() } else { format!(" --server {server}") }
+impl Shell<'_> {
+    /// A command that can be copied and run. It names the server where that is not at its usual address.
+    fn command(&self, words: &str) -> String {
+        let Shell { program, server } = self;
+        if *server == format!("http://{USUAL}") {
+            return format!("{program} {words}");
+        }
+        format!("{program} {words} --server {server}")
+    }
+}
+
+/// This program as it was called: a bare name is found again where it was found.
+fn program() -> String {
+    std::env::args().next().filter(|name| !name.contains(char::is_whitespace)).unwrap_or_else(|| "amends".into())
 }

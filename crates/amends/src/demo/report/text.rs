@@ -1,7 +1,7 @@
 //! The report for people: what became of the orders, what went wrong on purpose, what the ledgers say, and where to
 //! look next.
 
-use super::{Checked, Example, Outcome, Report, counted, program, server_flag};
+use super::{Checked, Example, Outcome, Report, Shell, counted};
 use crate::demo::Faults;
 use crate::demo::progress::time;
 use amends_client::SagaStatus;
@@ -17,6 +17,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const UNDONE: Style = AnsiColor::Yellow.on_default();
 const COMMAND: Style = AnsiColor::Cyan.on_default();
 
+/// How wide the kinds of faults are; with it the table has 80 columns.
+const KIND: usize = 20;
 /// How many findings are shown one by one.
 const FINDINGS: usize = 20;
 /// How many stuck sagas are shown one by one.
@@ -37,7 +39,9 @@ pub(super) fn render(report: &Report, kept: bool) -> String {
 
 /// Adds a line. Writing to a string cannot fail.
 macro_rules! put {
-    ($text:expr, $($format:tt)*) => {{ let _ = writeln!($text, $($format)*); }};
+    ($text:expr, $($format:tt)*) => {{
+        let _ = writeln!($text, $($format)*);
+    }};
 }
 
 fn outcome(text: &mut String, report: &Report) {
@@ -73,26 +77,32 @@ fn fired(text: &mut String, report: &Report) {
         return;
     }
     put!(text, "\n{BOLD}What went wrong on purpose{BOLD:#}\n");
-    let mut head = format!("{:22}", "");
+    let mut head = " ".repeat(KIND);
     for service in Service::ALL {
-        let _ = write!(head, "{:>14}", service.name());
+        let _ = write!(head, "{:>width$}", service.name(), width = column(service));
     }
     put!(text, "  {DIM}{head}{DIM:#}");
     for kind in kinds {
-        let mut row = format!("{kind:22}");
+        let mut row = format!("{kind:KIND$}");
         for service in Service::ALL {
             let fired = report.faults_fired.get(service.name()).and_then(|kinds| kinds.get(kind));
+            let width = column(service);
             let _ = match fired.copied().unwrap_or(0) {
-                0 => write!(row, "{DIM}{:>14}{DIM:#}", "·"),
-                fired => write!(row, "{fired:>14}"),
+                0 => write!(row, "{DIM}{:>width$}{DIM:#}", "·"),
+                fired => write!(row, "{fired:>width$}"),
             };
         }
         put!(text, "  {row}");
     }
 }
 
+/// How wide a service's column is: its name and a blank, or four digits.
+fn column(service: Service) -> usize {
+    service.name().len().max(4) + 1
+}
+
 fn checks(text: &mut String, report: &Report) {
-    put!(text, "\n{BOLD}What everybody really did{BOLD:#} {DIM}by the services' own ledgers and the stock{DIM:#}\n");
+    put!(text, "\n{BOLD}What everybody really did{BOLD:#}{DIM}, by the services' own ledgers and the stock{DIM:#}\n");
     for Checked { what, found, looked_at, things, .. } in &report.checks {
         let style = if *found == 0 { GOOD } else { BAD };
         put!(text, "  {style}{found:>6}{style:#}  {what:<42} {DIM}{looked_at:>6} {things}{DIM:#}");
@@ -116,7 +126,7 @@ fn parked(text: &mut String, report: &Report) {
     if report.stuck.is_empty() {
         return;
     }
-    put!(text, "\n{BOLD}What waits for a person{BOLD:#} {DIM}and is no loss: each names its step and what is known of it{DIM:#}\n");
+    put!(text, "\n{BOLD}What waits for a person{BOLD:#}{DIM}: lost is nothing, and nothing has to be guessed{DIM:#}\n");
     for parked in report.stuck.iter().take(PARKED) {
         for letter in &parked.dead_letters {
             let step = letter.step.as_deref().unwrap_or("the whole saga");
@@ -125,7 +135,8 @@ fn parked(text: &mut String, report: &Report) {
                 amends_client::Claim::Undone => "the effect is not there",
                 amends_client::Claim::Unknown => "nobody knows whether the effect is there",
             };
-            put!(text, "  {DIM}order{DIM:#} {}  {BAD}{step}{BAD:#}  {claim}", parked.order);
+            put!(text, "  {DIM}order{DIM:#} {}  {BAD}{step}{BAD:#}, {claim}", parked.order);
+            put!(text, "  {DIM}{}{DIM:#}", letter.error);
         }
     }
     if report.stuck.len() > PARKED {
@@ -137,21 +148,23 @@ fn examples(text: &mut String, report: &Report, kept: bool) {
     if report.examples.is_empty() {
         return;
     }
-    let hint = if kept { "from another terminal" } else { "while a demo runs: add --keep, and it stays until Ctrl-C" };
-    put!(text, "\n{BOLD}Worth a look{BOLD:#} {DIM}{hint}{DIM:#}\n");
-    for Example { status, story, commands, .. } in &report.examples {
+    put!(text, "\n{BOLD}Worth a look{BOLD:#}");
+    for Example { status, order, story, commands, .. } in &report.examples {
         let style = match status {
             SagaStatus::Completed => GOOD,
             SagaStatus::Compensated => UNDONE,
             SagaStatus::Stuck | SagaStatus::Running | SagaStatus::Compensating => BAD,
         };
-        put!(text, "  {style}{status:<12}{style:#} {story}");
-        for command in commands {
-            put!(text, "  {:<12} {COMMAND}{command}{COMMAND:#}", "");
-        }
+        put!(text, "\n  {style}{status:<12}{style:#} {DIM}order {order}{DIM:#}");
+        story.iter().for_each(|sentence| put!(text, "               {sentence}"));
+        commands.iter().for_each(|command| put!(text, "               {COMMAND}{command}{COMMAND:#}"));
+    }
+    put!(text, "");
+    if !kept {
+        put!(text, "  {DIM}The server has stopped with the demo. With{DIM:#} {COMMAND}--keep{COMMAND:#} {DIM}it stays, and such commands show more.{DIM:#}");
     }
     if report.faults == Faults::Some && report.stuck.is_empty() {
-        put!(text, "\n  {DIM}Nothing got stuck this time: with{DIM:#} {COMMAND}--faults many{COMMAND:#} {DIM}something does.{DIM:#}");
+        put!(text, "  {DIM}Nothing got stuck this time. With{DIM:#} {COMMAND}--faults many{COMMAND:#} {DIM}something does.{DIM:#}");
     }
 }
 
@@ -160,17 +173,17 @@ fn try_this(text: &mut String, report: &Report) {
     let at = |service: Service| report.services.get(service.name()).map_or("", String::as_str);
     let json = "-H 'content-type: application/json'";
     let basket = r#"{"customer_id": "me", "lines": [{"sku": "compass", "quantity": 1, "price_cents": 4990}]}"#;
-    let flag = server_flag(&report.server);
+    let shell = Shell { program: &report.program, server: &report.server };
     let tries = [
         ("Buy a compass:", format!("curl {}/checkout {json} -d '{basket}'", at(Service::Order))),
-        ("See your saga first in the list:", format!("{} list --limit 5{flag}", program())),
+        ("See your saga first in the list:", shell.command("list --limit 5")),
         ("Decline every card, and buy again:", format!("curl -X PUT {}/faults {json} -d '[{{\"fault\": \"decline\"}}]'", at(Service::Payment))),
         ("Lose every second answer of the carrier:", format!("curl -X PUT {}/faults {json} -d '[{{\"fault\": \"lost-response\", \"probability\": 0.5}}]'", at(Service::Shipping))),
         ("Mend a service:", format!("curl -X PUT {}/faults {json} -d '[]'", at(Service::Payment))),
         ("Ask a service what it did:", format!("curl {}/ledger", at(Service::Payment))),
     ];
     put!(text, "\n{BOLD}It keeps running until Ctrl-C{BOLD:#}\n");
-    put!(text, "  The API is at {COMMAND}{0}{COMMAND:#}, its description at {0}/openapi.json, its metrics at {0}/metrics.\n", report.server);
+    put!(text, "  The API is at {COMMAND}{}{COMMAND:#}; /openapi.json describes it, /metrics counts.\n", report.server);
     for (what, command) in tries {
         put!(text, "  {what}\n    {COMMAND}{command}{COMMAND:#}");
     }
