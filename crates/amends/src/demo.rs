@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use children::Children;
 use clap::{Args, ValueEnum};
 use customers::{Placed, Purchase};
-use follow::{Follower, Tally};
+use follow::{Follower, Latency, Tally};
 use progress::Progress;
 use reconcile::{Checkout, Evidence, Stock};
 use report::{Measured, Place, Report};
@@ -120,9 +120,14 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
 async fn perform(arguments: &DemoArgs, directory: &Path, children: &mut Children) -> Result<Report> {
     let mut progress = Progress::new(arguments.json, arguments.orders.get() as usize);
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    progress.say("Starting the Amends server and the six services of a shop, each a process with a database of its own.");
+    progress
+        .say("Starting the Amends server and the six services of a shop, each a process with a database of its own.");
     let setting = setting::start(arguments.faults, seed, directory, children).await?;
-    progress.say(&format!("The server is at {}; its data and all logs are in {}.", setting.server, directory.display()));
+    progress.say(&format!(
+        "The server is at {}; its data and all logs are in {}.",
+        setting.server,
+        directory.display()
+    ));
     let played = tokio::select! {
         played = play(arguments, seed, &setting, &mut progress) => played,
         ended = children.first_end() => Err(ended.into()),
@@ -139,12 +144,7 @@ async fn perform(arguments: &DemoArgs, directory: &Path, children: &mut Children
 }
 
 /// Shows the report, and keeps everything running if that is wanted.
-async fn conclude(
-    arguments: &DemoArgs,
-    report: &Report,
-    children: &mut Children,
-    signals: &mut Signals,
-) -> Result<()> {
+async fn conclude(arguments: &DemoArgs, report: &Report, children: &mut Children, signals: &mut Signals) -> Result<()> {
     let text = if arguments.json { serde_json::to_string_pretty(report)? } else { report.to_text(arguments.keep) };
     let mut output = anstream::stdout();
     writeln!(output, "{text}").and_then(|()| output.flush()).context("the report cannot be written")?;
@@ -164,9 +164,10 @@ async fn conclude(
 async fn play(arguments: &DemoArgs, seed: u64, setting: &Setting, progress: &mut Progress) -> Result<Report> {
     let stock_before = setting.services.stock().await?;
     let purchases = customers::purchases(arguments.orders.get() as usize, seed);
-    let Followed { placed, tally, duration } = follow(arguments, &purchases, setting, progress).await?;
+    let Followed { placed, latency, duration } = follow(arguments, &purchases, setting, progress).await?;
     let evidence = gather(setting, purchases, &placed, stock_before).await?;
-    let measured = Measured { seed, faults: arguments.faults, duration, tally, fired: setting.services.fired().await? };
+    let measured =
+        Measured { seed, faults: arguments.faults, duration, latency, fired: setting.services.fired().await? };
     Ok(Report::new(Place::of(setting), &evidence, measured))
 }
 
@@ -205,7 +206,7 @@ async fn follow(
         quiet_looks = if quiet { quiet_looks + 1 } else { 0 };
         let still = movement.still((placed.len(), tally));
         if quiet_looks >= QUIET_LOOKS {
-            return Ok(Followed { placed, tally, duration: movement.last - began });
+            return Ok(Followed { placed, latency: tally.latency, duration: movement.last - began });
         }
         if quiet_looks == 0 && still > PATIENCE {
             let named: Vec<&str> = follower.in_flight().take(NAMED).collect();
@@ -246,7 +247,8 @@ async fn gather(
 /// Orders that have been followed to their end.
 struct Followed {
     placed: Vec<Placed>,
-    tally: Tally,
+    /// From accepted to finished.
+    latency: Option<Latency>,
     /// From the first order until the last one had ended.
     duration: Duration,
 }

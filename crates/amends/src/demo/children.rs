@@ -109,6 +109,8 @@ impl Children {
         command.args(arguments).arg("--exit-with-parent");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         command.kill_on_drop(true);
+        // Their logs go to files, and from there perhaps into a message.
+        command.env("NO_COLOR", "1");
         #[cfg(unix)]
         command.process_group(0);
         // Settings of a server that the caller has elsewhere must not reach the demo's.

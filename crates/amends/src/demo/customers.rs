@@ -113,5 +113,7 @@ pub(super) async fn place(
 fn lines(random: &mut fastrand::Rng) -> Vec<Line> {
     let count = random.usize(1..=3);
     let products = random.choose_multiple(shop::CATALOGUE, count).into_iter();
-    products.map(|product| Line { sku: product.sku, quantity: random.u32(1..=4), price_cents: product.price_cents }).collect()
+    products
+        .map(|product| Line { sku: product.sku, quantity: random.u32(1..=4), price_cents: product.price_cents })
+        .collect()
 }

@@ -1,7 +1,9 @@
 //! What becomes of the sagas, learnt cheaply: a few lists a look, whatever the number of sagas, and each saga that
 //! has left them once. The numbers that people see while it runs come from here.
 
-use amends_client::{Client, DeadLetter, DeadLetterQuery, Error, Page, Saga, SagaQuery, SagaStatus, SagaSummary, StepStatus};
+use amends_client::{
+    Client, DeadLetter, DeadLetterQuery, Error, Page, Saga, SagaQuery, SagaStatus, SagaSummary, StepStatus,
+};
 use anyhow::{Context, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;

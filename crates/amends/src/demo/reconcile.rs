@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use amends_client::{Claim, DeadLetter, Saga, SagaStatus, StepStatus};
+use amends_client::{Claim, DeadLetter, Saga, SagaStatus, Step, StepStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,7 +116,7 @@ pub(super) enum Check {
     OrdersKnown,
     /// The shop knows every saga's order.
     SagasKnown,
-    /// Every checkout became one order, also where the button was pressed twice.
+    /// Every checkout became one order: not none where an answer was lost, not two where the button was pressed twice.
     OneOrderEach,
     /// What a dead letter claims is so.
     DeadLetters,
@@ -198,7 +198,7 @@ impl Check {
             Check::Stock => "products with stock neither free nor sold",
             Check::OrdersKnown => "orders that Amends does not know",
             Check::SagasKnown => "sagas that the shop does not know",
-            Check::OneOrderEach => "checkouts that became two orders",
+            Check::OneOrderEach => "checkouts that became two orders or none",
             Check::DeadLetters => "dead letters that the ledgers contradict",
             Check::Orphans => "sagas that nothing will wake",
         }
@@ -304,9 +304,11 @@ fn finished_steps(evidence: &Evidence, keys: &BTreeMap<&str, Count>, result: &mu
             SagaStatus::Running | SagaStatus::Compensating | SagaStatus::Stuck => continue,
         };
         for step in &saga.steps {
-            let Some(key) = step.idempotency_key.as_deref() else { continue };
+            if step.idempotency_key.is_none() {
+                continue;
+            }
             let expected = if step.status == StepStatus::Done { done } else { 0 };
-            let net = keys.get(key).copied().unwrap_or_default().net();
+            let net = net_of(step, keys);
             result.look(check, 1);
             if net != expected {
                 let detail = format!("{} is {}, and its effect is there {net} times", step.name, step.status);
@@ -375,7 +377,11 @@ fn stock(evidence: &Evidence, keys: &BTreeMap<&str, Count>, result: &mut Reconci
         let expected = Stock { sold, reserved, free: product.initial - sold - reserved, ..product.clone() };
         result.look(Check::Stock, 1);
         if expected != *product {
-            result.find(Check::Stock, sku, format!("{}, but the orders account for {}", parts(product), parts(&expected)));
+            result.find(
+                Check::Stock,
+                sku,
+                format!("{}, but the orders account for {}", parts(product), parts(&expected)),
+            );
         }
     }
 }
@@ -385,9 +391,11 @@ fn parts(stock: &Stock) -> String {
 }
 
 fn net_of_step(saga: &Saga, name: &str, keys: &BTreeMap<&str, Count>) -> i64 {
-    let step = saga.steps.iter().find(|step| step.name == name);
-    let key = step.and_then(|step| step.idempotency_key.as_deref());
-    key.and_then(|key| keys.get(key)).map_or(0, |count| count.net())
+    saga.steps.iter().find(|step| step.name == name).map_or(0, |step| net_of(step, keys))
+}
+
+fn net_of(step: &Step, keys: &BTreeMap<&str, Count>) -> i64 {
+    step.idempotency_key.as_deref().and_then(|key| keys.get(key)).map_or(0, |count| count.net())
 }
 
 /// The shop knows an order that it answered with or did something for. Of a click whose answer was lost it may know
@@ -421,11 +429,13 @@ fn one_order_each(evidence: &Evidence, result: &mut Reconciliation) {
     for checkout in &evidence.checkouts {
         let mut orders = started.remove(&checkout.purchase()).unwrap_or_default();
         orders.extend(checkout.orders.iter().map(String::as_str));
-        if orders.len() > 1 {
-            let names: Vec<&str> = orders.into_iter().collect();
-            let detail = format!("{} clicks made the orders {}", checkout.clicks, names.join(", "));
-            result.find(Check::OneOrderEach, &checkout.customer_id, detail);
+        if orders.len() == 1 {
+            continue;
         }
+        let names: Vec<&str> = orders.into_iter().collect();
+        let made = if names.is_empty() { "no order".to_owned() } else { format!("the orders {}", names.join(", ")) };
+        let clicks = if checkout.clicks == 1 { "1 click".to_owned() } else { format!("{} clicks", checkout.clicks) };
+        result.find(Check::OneOrderEach, &checkout.customer_id, format!("{clicks} made {made}"));
     }
 }
 
@@ -443,11 +453,12 @@ fn dead_letters(evidence: &Evidence, keys: &BTreeMap<&str, Count>, result: &mut 
     let sagas: BTreeMap<&str, &Saga> = evidence.sagas.iter().map(|saga| (saga.id.as_str(), saga)).collect();
     result.look(Check::DeadLetters, evidence.letters.len());
     for letter in &evidence.letters {
-        let Some((saga, step)) = sagas.get(letter.saga.as_str()).copied().zip(letter.step.as_deref()) else {
+        let steps = sagas.get(letter.saga.as_str()).map(|saga| saga.steps.as_slice()).unwrap_or_default();
+        let Some(step) = steps.iter().find(|step| letter.step.as_ref() == Some(&step.name)) else {
             result.find(Check::DeadLetters, &letter.id, "it names no step of a saga that there is");
             continue;
         };
-        let net = net_of_step(saga, step, keys);
+        let net = net_of(step, keys);
         let so = match letter.claim {
             Claim::Done => net == 1,
             Claim::Undone => net == 0,
@@ -455,7 +466,8 @@ fn dead_letters(evidence: &Evidence, keys: &BTreeMap<&str, Count>, result: &mut 
         };
         if !so {
             let claim = if letter.claim == Claim::Done { "done" } else { "undone" };
-            result.find(Check::DeadLetters, &letter.id, format!("{step} is claimed {claim}, and its effect is there {net} times"));
+            let detail = format!("{} is claimed {claim}, and its effect is there {net} times", step.name);
+            result.find(Check::DeadLetters, &letter.id, detail);
         }
     }
     let explained: BTreeSet<&str> = evidence.letters.iter().map(|letter| letter.saga.as_str()).collect();

@@ -6,7 +6,7 @@ mod text;
 mod tests;
 
 use super::Faults;
-use super::follow::{self, Ended, Latency, Tally};
+use super::follow::{self, Ended, Latency};
 use super::progress::time;
 use super::reconcile::{self, Check, Evidence, Finding};
 use super::services::Fired;
@@ -25,8 +25,8 @@ pub(super) struct Measured {
     pub(super) faults: Faults,
     /// From the first order until all had ended.
     pub(super) duration: Duration,
-    /// How the sagas stand.
-    pub(super) tally: Tally,
+    /// From accepted to finished.
+    pub(super) latency: Option<Latency>,
     /// Which faults struck.
     pub(super) fired: Fired,
 }
@@ -196,16 +196,16 @@ impl Report {
 
 impl Outcome {
     fn of(evidence: &Evidence, measured: &Measured) -> Outcome {
-        let Tally { completed, compensated, stuck, latency, .. } = measured.tally;
+        let of = |status| evidence.sagas.iter().filter(|saga| saga.status == status).count();
         Outcome {
             orders: evidence.checkouts.len(),
             double_clicks: evidence.checkouts.iter().filter(|checkout| checkout.clicks > 1).count(),
             unanswered_clicks: evidence.checkouts.iter().map(|checkout| checkout.unanswered).sum(),
             sagas: evidence.sagas.len(),
-            completed,
-            compensated,
-            stuck,
-            latency,
+            completed: of(SagaStatus::Completed),
+            compensated: of(SagaStatus::Compensated),
+            stuck: of(SagaStatus::Stuck),
+            latency: measured.latency,
             duration_ms: u64::try_from(measured.duration.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -255,7 +255,8 @@ fn story(saga: &Saga) -> Vec<String> {
     match saga.status {
         SagaStatus::Completed => vec![completed_story(saga, &took)],
         SagaStatus::Compensated => {
-            let undone: Vec<&str> = of_status(saga, StepStatus::Compensated).rev().map(|step| step.name.as_str()).collect();
+            let undone: Vec<&str> =
+                of_status(saga, StepStatus::Compensated).rev().map(|step| step.name.as_str()).collect();
             let undone = match undone.as_slice() {
                 [] => format!("Nothing had to be undone, and {took} after the start all was over."),
                 [one] => format!("So {one} was undone, and {took} after the start all was over."),

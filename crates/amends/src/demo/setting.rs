@@ -84,8 +84,14 @@ async fn start_server(
     let start = |listen: SocketAddr| Start {
         title: "the Amends server".into(),
         log: "server.log".into(),
-        arguments: ["serve".into(), "--config".into(), OsString::from(&config), "--listen".into(), listen.to_string().into()]
-            .to_vec(),
+        arguments: [
+            "serve".into(),
+            "--config".into(),
+            OsString::from(&config),
+            "--listen".into(),
+            listen.to_string().into(),
+        ]
+        .to_vec(),
     };
     // Between looking and listening somebody else may be quicker, so a failure there is no reason to give up.
     if TcpListener::bind(USUAL).is_ok()

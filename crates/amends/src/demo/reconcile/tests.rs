@@ -4,7 +4,8 @@ use super::*;
 use serde_json::json;
 
 /// The steps of a saga, with the service that performs each.
-const STEPS: [(&str, &str); 4] = [(RESERVE, "inventory"), ("charge-payment", PAYMENT), ("create-shipment", SHIPPING), (COMMIT, "inventory")];
+const STEPS: [(&str, &str); 4] =
+    [(RESERVE, "inventory"), ("charge-payment", PAYMENT), ("create-shipment", SHIPPING), (COMMIT, "inventory")];
 
 fn key(order: &str, step: &str) -> String {
     format!("{order}-saga-{order}-{step}")
@@ -12,9 +13,7 @@ fn key(order: &str, step: &str) -> String {
 
 /// A saga of `order`, two pieces of one product, whose steps have these statuses.
 fn saga(order: &str, status: &str, steps: [&str; 4]) -> Saga {
-    let step = |((name, _), status): ((&str, &str), &str)| {
-        json!({ "name": name, "status": status, "attempts": 1, "compensation_attempts": 0, "idempotency_key": key(order, name) })
-    };
+    let step = |((name, _), status): ((&str, &str), &str)| json!({ "name": name, "status": status, "attempts": 1, "compensation_attempts": 0, "idempotency_key": key(order, name) });
     let steps: Vec<Value> = STEPS.into_iter().zip(steps).map(step).collect();
     serde_json::from_value(json!({
         "id": format!("saga-{order}"), "definition": "order-fulfilment", "version": "1", "key": order, "status": status,
@@ -121,18 +120,12 @@ fn every_violation_is_found() {
         &[(C::UndoneOnce, &key("undone", "charge-payment")), (C::Compensated, "undone")],
     );
     check(again("undone", COMMIT, Action), &[(C::Compensated, "undone")]);
-    check(
-        again("undone", "create-shipment", Action),
-        &[(C::Compensated, "undone"), (C::ShippedNotCharged, "undone")],
-    );
+    check(again("undone", "create-shipment", Action), &[(C::Compensated, "undone"), (C::ShippedNotCharged, "undone")]);
     check(
         |world| world.ledger.retain(|entry| entry.direction == Action || entry.service != PAYMENT),
         &[(C::Compensated, "undone"), (C::ChargedNotShipped, "undone")],
     );
-    check(
-        |world| forget(world, "good", "create-shipment"),
-        &[(C::Completed, "good"), (C::ChargedNotShipped, "good")],
-    );
+    check(|world| forget(world, "good", "create-shipment"), &[(C::Completed, "good"), (C::ChargedNotShipped, "good")]);
     check(|world| forget(world, "good", "charge-payment"), &[(C::Completed, "good"), (C::ShippedNotCharged, "good")]);
     check(|world| forget(world, "good", COMMIT), &[(C::Completed, "good")]);
 }
@@ -145,10 +138,17 @@ fn what_belongs_to_nobody_is_found() {
         &[(C::EffectsKnown, "good")],
     );
     check(
-        |world| world.ledger.push(Entry { action_key: "stray".into(), ..entry("good", "charge-payment", Direction::Action) }),
+        |world| {
+            world
+                .ledger
+                .push(Entry { action_key: "stray".into(), ..entry("good", "charge-payment", Direction::Action) })
+        },
         &[(C::EffectsKnown, "good"), (C::ChargedTwice, "good")],
     );
-    check(|world| _ = world.checkouts[0].orders.insert("lost".into()), &[(C::OrdersKnown, "lost"), (C::OneOrderEach, "customer-good")]);
+    check(
+        |world| _ = world.checkouts[0].orders.insert("lost".into()),
+        &[(C::OrdersKnown, "lost"), (C::OneOrderEach, "customer-good")],
+    );
     let unheard = |world: &mut Evidence, unanswered| {
         world.ledger.retain(|entry| entry.order_id != "undone");
         world.checkouts[1].orders.clear();
@@ -157,6 +157,18 @@ fn what_belongs_to_nobody_is_found() {
     check(|world| unheard(world, 0), &[(C::SagasKnown, "undone")]);
     check(|world| unheard(world, 1), &[]);
     check(|world| world.checkouts[1].orders.clear(), &[]);
+    let unplaced = Checkout { orders: BTreeSet::new(), unanswered: 1, clicks: 1, ..checkout("nobody") };
+    check(|world| world.checkouts.push(unplaced), &[(C::OneOrderEach, "customer-nobody")]);
+    check(
+        |world| {
+            world.ledger.push(Entry {
+                action_key: "stray".into(),
+                order_id: "lost".into(),
+                ..entry("good", COMMIT, Direction::Action)
+            })
+        },
+        &[(C::EffectsKnown, "lost"), (C::OrdersKnown, "lost")],
+    );
     check(|world| world.orphans = 1, &[(C::Orphans, "the server")]);
 }
 
@@ -202,6 +214,9 @@ fn claims_of_dead_letters_are_held_against_the_ledgers() {
     check(claim("create-shipment", "undone"), &[]);
     check(claim("charge-payment", "unknown"), &[]);
     check(claim("no-such-step", "undone"), contradicted);
-    check(|world| world.letters[0].saga = "nobody".into(), &[(Check::DeadLetters, "parked"), (Check::DeadLetters, "saga-parked.1")]);
+    check(
+        |world| world.letters[0].saga = "nobody".into(),
+        &[(Check::DeadLetters, "parked"), (Check::DeadLetters, "saga-parked.1")],
+    );
     check(|world| world.letters.clear(), &[(Check::DeadLetters, "parked")]);
 }

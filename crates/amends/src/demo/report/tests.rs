@@ -44,7 +44,11 @@ fn evidence() -> Evidence {
                 "s-2",
                 "compensated",
                 Some("step charge-payment had no effect: answered 402: The card was declined."),
-                &[("create-order", "compensated", 1, 1), ("reserve-inventory", "compensated", 1, 2), ("charge-payment", "refused", 1, 0)],
+                &[
+                    ("create-order", "compensated", 1, 1),
+                    ("reserve-inventory", "compensated", 1, 2),
+                    ("charge-payment", "refused", 1, 0),
+                ],
             ),
             saga(
                 "s-3",
@@ -60,14 +64,6 @@ fn evidence() -> Evidence {
 
 /// The report of evidence without ledgers: whatever ought to be there is missing.
 fn report(evidence: &Evidence) -> Report {
-    let tally = Tally {
-        started: 3,
-        completed: 1,
-        compensated: 1,
-        stuck: 1,
-        in_flight: 0,
-        latency: Latency::of([143, 2_345].into_iter()),
-    };
     let address = |service: Service| format!("http://127.0.0.1:71{:02}", service as u8);
     let place = Place {
         program: "amends".into(),
@@ -76,8 +72,8 @@ fn report(evidence: &Evidence) -> Report {
     };
     let strikes = [("error 503".to_owned(), 12), ("decline".to_owned(), 3), ("latency".to_owned(), 0)];
     let fired = Fired::from([("payment", strikes.into()), ("order", [("error 503".to_owned(), 1)].into())]);
-    let duration = Duration::from_millis(65_400);
-    Report::new(place, evidence, Measured { seed: 1, faults: Faults::Some, duration, tally, fired })
+    let (duration, latency) = (Duration::from_millis(65_400), Latency::of([143, 2_345].into_iter()));
+    Report::new(place, evidence, Measured { seed: 1, faults: Faults::Some, duration, latency, fired })
 }
 
 fn text(report: &Report, kept: bool) -> String {

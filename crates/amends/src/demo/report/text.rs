@@ -45,8 +45,17 @@ macro_rules! put {
 }
 
 fn outcome(text: &mut String, report: &Report) {
-    let Outcome { orders, double_clicks, unanswered_clicks, sagas, completed, compensated, stuck, latency, duration_ms } =
-        &report.outcome;
+    let Outcome {
+        orders,
+        double_clicks,
+        unanswered_clicks,
+        sagas,
+        completed,
+        compensated,
+        stuck,
+        latency,
+        duration_ms,
+    } = &report.outcome;
     put!(text, "\n{BOLD}What became of {}{BOLD:#}\n", counted(*orders, "order", "orders"));
     let rows = [
         (GOOD, *completed, "completed", "every step took effect"),
@@ -59,7 +68,11 @@ fn outcome(text: &mut String, report: &Report) {
     put!(text, "");
     if let Some(latency) = latency {
         let (p50, p99) = (time(latency.p50_ms), time(latency.p99_ms));
-        put!(text, "  From accepted to finished: p50 {BOLD}{p50}{BOLD:#}, p99 {BOLD}{p99}{BOLD:#}; all of it took {}.", time(*duration_ms));
+        put!(
+            text,
+            "  From accepted to finished: p50 {BOLD}{p50}{BOLD:#}, p99 {BOLD}{p99}{BOLD:#}; all of it took {}.",
+            time(*duration_ms)
+        );
     }
     let clicks = counted(*double_clicks, "order was", "orders were");
     put!(text, "  {clicks} clicked twice at once; {} came of all clicks.", counted(*sagas, "saga", "sagas"));
@@ -112,9 +125,14 @@ fn checks(text: &mut String, report: &Report) {
         put!(text, "  {GOOD}All of it agrees with what Amends says.{GOOD:#}");
         return;
     }
-    put!(text, "  {BAD}{} with what Amends says:{BAD:#}", counted(report.findings.len(), "thing disagrees", "things disagree"));
+    put!(
+        text,
+        "  {BAD}{} with what Amends says:{BAD:#}",
+        counted(report.findings.len(), "thing disagrees", "things disagree")
+    );
     for finding in report.findings.iter().take(FINDINGS) {
-        let check = report.checks.iter().find(|checked| checked.check == finding.check).map_or("", |checked| checked.what);
+        let check =
+            report.checks.iter().find(|checked| checked.check == finding.check).map_or("", |checked| checked.what);
         put!(text, "    {check}: {}: {}", finding.subject, finding.detail);
     }
     if report.findings.len() > FINDINGS {
@@ -161,10 +179,16 @@ fn examples(text: &mut String, report: &Report, kept: bool) {
     }
     put!(text, "");
     if !kept {
-        put!(text, "  {DIM}The server has stopped with the demo. With{DIM:#} {COMMAND}--keep{COMMAND:#} {DIM}it stays, and such commands show more.{DIM:#}");
+        put!(
+            text,
+            "  {DIM}The server has stopped with the demo. With{DIM:#} {COMMAND}--keep{COMMAND:#} {DIM}it stays, and such commands show more.{DIM:#}"
+        );
     }
     if report.faults == Faults::Some && report.stuck.is_empty() {
-        put!(text, "  {DIM}Nothing got stuck this time. With{DIM:#} {COMMAND}--faults many{COMMAND:#} {DIM}something does.{DIM:#}");
+        put!(
+            text,
+            "  {DIM}Nothing got stuck this time. With{DIM:#} {COMMAND}--faults many{COMMAND:#} {DIM}something does.{DIM:#}"
+        );
     }
 }
 
@@ -177,8 +201,17 @@ fn try_this(text: &mut String, report: &Report) {
     let tries = [
         ("Buy a compass:", format!("curl {}/checkout {json} -d '{basket}'", at(Service::Order))),
         ("See your saga first in the list:", shell.command("list --limit 5")),
-        ("Decline every card, and buy again:", format!("curl -X PUT {}/faults {json} -d '[{{\"fault\": \"decline\"}}]'", at(Service::Payment))),
-        ("Lose every second answer of the carrier:", format!("curl -X PUT {}/faults {json} -d '[{{\"fault\": \"lost-response\", \"probability\": 0.5}}]'", at(Service::Shipping))),
+        (
+            "Decline every card, and buy again:",
+            format!("curl -X PUT {}/faults {json} -d '[{{\"fault\": \"decline\"}}]'", at(Service::Payment)),
+        ),
+        (
+            "Lose every second answer of the carrier:",
+            format!(
+                "curl -X PUT {}/faults {json} -d '[{{\"fault\": \"lost-response\", \"probability\": 0.5}}]'",
+                at(Service::Shipping)
+            ),
+        ),
         ("Mend a service:", format!("curl -X PUT {}/faults {json} -d '[]'", at(Service::Payment))),
         ("Ask a service what it did:", format!("curl {}/ledger", at(Service::Payment))),
     ];
