@@ -80,9 +80,12 @@ impl App {
             ApiProblem::new(problem::UNKNOWN_SAGA, detail)
         })?;
         let version = &record.birth.version;
-        let unreadable = |why: String| ApiProblem::new(problem::UNREADABLE_SAGA, format!("saga {id} cannot be read: {why}"));
+        let unreadable =
+            |why: String| ApiProblem::new(problem::UNREADABLE_SAGA, format!("saga {id} cannot be read: {why}"));
         let definition = match self.engine.definition(version).await {
-            Ok(found) => found.ok_or_else(|| unreadable(format!("version {version} of its definition is not in the store")))?,
+            Ok(found) => {
+                found.ok_or_else(|| unreadable(format!("version {version} of its definition is not in the store")))?
+            }
             // The definition was valid when it was stored, so this is no mistake of the caller's.
             Err(EngineError::BadInput(why)) => return Err(unreadable(why)),
             Err(error) => return Err(error.into()),

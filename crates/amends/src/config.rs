@@ -126,8 +126,8 @@ impl Config {
             None => (String::new(), String::new()),
             Some(path) => {
                 let read = std::fs::read_to_string(path);
-                let source =
-                    read.map_err(|error| anyhow::anyhow!("the configuration {} cannot be read: {error}", path.display()))?;
+                let source = read
+                    .map_err(|error| anyhow::anyhow!("the configuration {} cannot be read: {error}", path.display()))?;
                 (path.display().to_string(), source)
             }
         };

@@ -26,8 +26,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub(crate) use definitions::read as read_definition;
 pub use definitions::DefinitionError;
+pub(crate) use definitions::read as read_definition;
 
 /// How long open requests get to be answered once the engine has stopped.
 const ANSWERING: Duration = Duration::from_secs(5);
@@ -50,7 +50,9 @@ impl Server {
     /// Where the address is taken, the store cannot be opened, or a definition is not valid.
     pub async fn start(config: &Config) -> anyhow::Result<Server> {
         for name in &config.unknown_variables {
-            tracing::warn!("the environment variable {name} looks like a setting and is none; see docs/configuration.md");
+            tracing::warn!(
+                "the environment variable {name} looks like a setting and is none; see docs/configuration.md"
+            );
         }
         warn_of_missing_secrets(config);
         let participants: Vec<String> = config.participants.keys().cloned().collect();
@@ -167,7 +169,9 @@ fn warn_of_missing_secrets(config: &Config) {
                 Secret::Plain(_) => false,
             };
             if missing {
-                tracing::warn!("participant {name}: the header {header} comes from {secret:?}, which is not there; its calls will not be sent");
+                tracing::warn!(
+                    "participant {name}: the header {header} comes from {secret:?}, which is not there; its calls will not be sent"
+                );
             }
         }
     }

@@ -53,8 +53,7 @@ impl Exporter {
         let collector = Collector::at(endpoint, &telemetry.service_name)?;
         let (spans, queue) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
-        let watcher =
-            Watcher { engine: engine.clone(), store: store.clone(), sagas: HashMap::new(), spans, dropped: 0 };
+        let watcher = Watcher { store: store.clone(), sagas: HashMap::new(), spans, dropped: 0 };
         let watching = tokio::spawn(watcher.run(engine.committed(), stopped));
         let sending = tokio::spawn(send(queue, collector));
         Ok(Some(Exporter { stop, tasks: [watching, sending] }))
@@ -77,7 +76,6 @@ impl Exporter {
 
 /// Turns commits into spans.
 struct Watcher {
-    engine: Engine,
     store: Arc<dyn StoreAndViews>,
     sagas: HashMap<Uuid, Tracker>,
     spans: mpsc::Sender<Span>,
@@ -146,7 +144,10 @@ impl Watcher {
         for span in spans {
             match self.spans.try_send(span) {
                 Ok(()) if self.dropped > 0 => {
-                    tracing::warn!(spans = self.dropped, "spans were dropped, because the collector takes them too slowly");
+                    tracing::warn!(
+                        spans = self.dropped,
+                        "spans were dropped, because the collector takes them too slowly"
+                    );
                     self.dropped = 0;
                 }
                 Ok(()) => {}

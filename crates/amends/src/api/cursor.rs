@@ -45,7 +45,10 @@ impl List {
         let Some(cursor) = cursor else { return Ok(None) };
         let place = cursor.strip_prefix(self.letter()).filter(|digits| is_place(digits));
         place.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(Some).ok_or_else(|| {
-            ApiProblem::new(problem::BAD_CURSOR, "pass the `next` of an earlier page of the same list as `cursor`, unchanged")
+            ApiProblem::new(
+                problem::BAD_CURSOR,
+                "pass the `next` of an earlier page of the same list as `cursor`, unchanged",
+            )
         })
     }
 

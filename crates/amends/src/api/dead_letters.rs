@@ -179,7 +179,10 @@ impl LetterId {
             Some(LetterId { saga: Uuid::try_parse(saga).ok()?, number: number.parse().ok()? })
         });
         parts.ok_or_else(|| {
-            let detail = format!("`{}` is not the id of a dead letter; an id is a saga's id, a dot and a number", shortened(text));
+            let detail = format!(
+                "`{}` is not the id of a dead letter; an id is a saga's id, a dot and a number",
+                shortened(text)
+            );
             ApiProblem::new(problem::BAD_ID, detail)
         })
     }

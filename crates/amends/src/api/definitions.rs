@@ -114,7 +114,10 @@ async fn find(app: &Shared, name: &str, which: Which) -> Result<StoredDefinition
     };
     let stored = app.store.definitions(which).await?;
     stored.into_iter().find(|definition| definition.name == name).ok_or_else(|| {
-        let detail = format!("there is no definition `{}`{of_version}; GET /v1/definitions lists those there are", shortened(name));
+        let detail = format!(
+            "there is no definition `{}`{of_version}; GET /v1/definitions lists those there are",
+            shortened(name)
+        );
         ApiProblem::new(problem::UNKNOWN_DEFINITION, detail)
     })
 }

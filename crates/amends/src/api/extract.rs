@@ -64,7 +64,8 @@ impl FromRequestParts<Shared> for Actor {
         let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim();
         let printable = !name.is_empty() && !name.chars().any(char::is_control);
         if !printable || name.chars().count() > ACTOR_CHARS {
-            let detail = format!("`Amends-Actor` must be 1 to {ACTOR_CHARS} printable characters: the name of whoever acts");
+            let detail =
+                format!("`Amends-Actor` must be 1 to {ACTOR_CHARS} printable characters: the name of whoever acts");
             return Err(ApiProblem::new(problem::BAD_HEADER, detail));
         }
         Ok(Actor(name.to_owned()))
@@ -106,8 +107,7 @@ impl FromRequest<Shared> for Source {
     type Rejection = ApiProblem;
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, ApiProblem> {
-        const TAKEN: [&str; 5] =
-            ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain"];
+        const TAKEN: [&str; 5] = ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain"];
         let media_type = media_type(request.headers());
         if !media_type.as_deref().is_none_or(|media_type| TAKEN.contains(&media_type) || is_json(media_type)) {
             let detail = "send the definition as `Content-Type: application/yaml` or `application/json`";
@@ -124,7 +124,10 @@ impl FromRequest<Shared> for Source {
 /// Where it is not a UUID.
 pub(crate) fn saga_id(text: &str) -> Result<Uuid, ApiProblem> {
     Uuid::try_parse(text).map_err(|_| {
-        let detail = format!("`{}` is not the id of a saga; an id is a UUID, such as 0197a3c2-7d3e-7c41-9a55-3f0e8c1d2b6a", shortened(text));
+        let detail = format!(
+            "`{}` is not the id of a saga; an id is a UUID, such as 0197a3c2-7d3e-7c41-9a55-3f0e8c1d2b6a",
+            shortened(text)
+        );
         ApiProblem::new(problem::BAD_ID, detail)
     })
 }
@@ -136,7 +139,10 @@ pub(crate) fn saga_id(text: &str) -> Result<Uuid, ApiProblem> {
 pub(crate) fn checked_reason(reason: &str) -> Result<String, ApiProblem> {
     let reason = reason.trim();
     if reason.is_empty() {
-        return Err(ApiProblem::new(problem::BAD_REASON, "`reason` is empty; say in a sentence why, for the audit log"));
+        return Err(ApiProblem::new(
+            problem::BAD_REASON,
+            "`reason` is empty; say in a sentence why, for the audit log",
+        ));
     }
     if reason.len() > limits::REASON_BYTES {
         let detail = format!("`reason` has {} bytes; {} are kept", reason.len(), limits::REASON_BYTES);

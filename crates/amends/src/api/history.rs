@@ -83,7 +83,9 @@ pub(crate) async fn events(
 async fn page(app: &Shared, id: Uuid, query: &EventQuery) -> Result<Json<Page<Event>>, ApiProblem> {
     let limit = match query.limit.unwrap_or(PAGE) {
         limit @ 1..=PAGE => limit as usize,
-        limit => return Err(ApiProblem::new(problem::BAD_QUERY, format!("`limit` is {limit}; ask for 1 to {PAGE} events"))),
+        limit => {
+            return Err(ApiProblem::new(problem::BAD_QUERY, format!("`limit` is {limit}; ask for 1 to {PAGE} events")));
+        }
     };
     let after = List::Events.number(query.cursor.as_deref())?.unwrap_or(0);
     let (snapshot, history) = app.read(id).await?;
@@ -169,7 +171,8 @@ fn shown(event: &Event) -> sse::Event {
 
 fn wants_stream(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut types = accepted.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or_default());
+    let mut types =
+        accepted.flat_map(|value| value.split(',')).map(|range| range.split(';').next().unwrap_or_default());
     types.any(|media_type| media_type.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 

@@ -28,8 +28,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Value, ApiProblem> {
 /// As [`read`], and where a field is missing, unknown or of another type.
 pub(crate) fn read_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
     read(bytes)?;
-    serde_json::from_slice(bytes)
-        .map_err(|error| ApiProblem::new(problem::BAD_BODY, format!("the body does not have the right fields: {error}")))
+    serde_json::from_slice(bytes).map_err(|error| {
+        ApiProblem::new(problem::BAD_BODY, format!("the body does not have the right fields: {error}"))
+    })
 }
 
 /// The bytes as text.

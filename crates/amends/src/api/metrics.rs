@@ -126,7 +126,8 @@ impl Reading {
         let mut histogram = encoder.encode_descriptor("call_duration_seconds", help, None, MetricType::Histogram)?;
         for (name, gauges) in &self.gauges.participants {
             let (cumulative, sum_ms) = &gauges.latency;
-            let bounds = Gauges::BUCKETS_MS.iter().map(|ms| if *ms == u64::MAX { f64::INFINITY } else { *ms as f64 / 1e3 });
+            let bounds =
+                Gauges::BUCKETS_MS.iter().map(|ms| if *ms == u64::MAX { f64::INFINITY } else { *ms as f64 / 1e3 });
             let before = std::iter::once(0).chain(cumulative.iter().copied());
             let counts = cumulative.iter().zip(before).map(|(upto, before)| upto.saturating_sub(before));
             let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();

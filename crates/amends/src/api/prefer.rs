@@ -37,7 +37,10 @@ fn wait_of(preference: &str) -> Option<Result<u64, ApiProblem>> {
     let digits = value.trim().trim_matches('"');
     let number = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty();
     if !number {
-        let detail = format!("`Prefer: {}` cannot be understood; write whole seconds, such as `Prefer: wait=30`", preference.trim());
+        let detail = format!(
+            "`Prefer: {}` cannot be understood; write whole seconds, such as `Prefer: wait=30`",
+            preference.trim()
+        );
         return Some(Err(ApiProblem::new(problem::BAD_HEADER, detail)));
     }
     // Digits that do not fit are a longer wait than any that is granted.

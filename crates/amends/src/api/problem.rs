@@ -134,7 +134,10 @@ impl From<EngineError> for ApiProblem {
         let kind = match error {
             EngineError::UnknownDefinition { nearest: Some(_), .. } => UNKNOWN_DEFINITION,
             EngineError::UnknownDefinition { nearest: None, .. } => {
-                return ApiProblem::new(UNKNOWN_DEFINITION, format!("{detail}; GET /v1/definitions lists those there are"));
+                return ApiProblem::new(
+                    UNKNOWN_DEFINITION,
+                    format!("{detail}; GET /v1/definitions lists those there are"),
+                );
             }
             EngineError::BadInput(_) => BAD_INPUT,
             EngineError::KeyReused { .. } => KEY_REUSED,
@@ -155,9 +158,10 @@ impl From<EngineError> for ApiProblem {
 impl From<StoreError> for ApiProblem {
     fn from(error: StoreError) -> ApiProblem {
         match error {
-            StoreError::Unavailable(why) => {
-                ApiProblem::new(STORE_UNAVAILABLE, format!("the store is not available: {why}; try again in a few seconds"))
-            }
+            StoreError::Unavailable(why) => ApiProblem::new(
+                STORE_UNAVAILABLE,
+                format!("the store is not available: {why}; try again in a few seconds"),
+            ),
             StoreError::Fenced => ApiProblem::new(
                 STORE_UNAVAILABLE,
                 "another process has taken over the store, so it is not known whether this took effect; \

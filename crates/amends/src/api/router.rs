@@ -74,7 +74,10 @@ pub fn router(app: Shared) -> Router {
 
 async fn unknown_address(uri: Uri) -> ApiProblem {
     let path = super::extract::shortened(uri.path());
-    ApiProblem::new(problem::UNKNOWN_ADDRESS, format!("there is nothing at {path}; GET /openapi.json describes what there is"))
+    ApiProblem::new(
+        problem::UNKNOWN_ADDRESS,
+        format!("there is nothing at {path}; GET /openapi.json describes what there is"),
+    )
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiProblem {

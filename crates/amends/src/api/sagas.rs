@@ -277,7 +277,11 @@ pub(crate) fn checked_output(output: serde_json::Value) -> Result<serde_json::Va
 /// A name that cannot be a definition's is not looked for: it would only be repeated in an error.
 fn definition_name(name: String) -> Result<String, ApiProblem> {
     if name.len() > limits::NAME_BYTES || name.chars().any(char::is_control) {
-        let detail = format!("there is no definition `{}`; names have at most {} characters", shortened(&name), limits::NAME_BYTES);
+        let detail = format!(
+            "there is no definition `{}`; names have at most {} characters",
+            shortened(&name),
+            limits::NAME_BYTES
+        );
         return Err(ApiProblem::new(problem::UNKNOWN_DEFINITION, detail));
     }
     Ok(name)

@@ -13,10 +13,7 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It can be said in a sentence.
-    Said {
-        message: String,
-        help: Option<String>,
-    },
+    Said { message: String, help: Option<String> },
     /// It is shown at its place in a file.
     Rendered(String),
     /// Whoever read the output has gone: nothing is left to say, and nobody to say it to.
@@ -90,9 +87,10 @@ impl From<anyhow::Error> for Failure {
             return Failure::Rendered(definitions.render(colour));
         }
         match error.downcast_ref::<OpenError>() {
-            Some(OpenError::Held { .. }) => {
-                Failure::with_help(error.to_string(), "stop that server, or give this one a store of its own with --store")
-            }
+            Some(OpenError::Held { .. }) => Failure::with_help(
+                error.to_string(),
+                "stop that server, or give this one a store of its own with --store",
+            ),
             Some(OpenError::Newer { .. } | OpenError::NotAStore { .. } | OpenError::Unusable { .. }) | None => {
                 Failure::new(format!("{error:#}"))
             }

@@ -32,7 +32,9 @@ struct Migrated {
 
 pub(super) fn run(arguments: &MigrateArgs) -> Outcome {
     let location = match &arguments.store {
-        Some(text) => StoreLocation::parse(text, Path::new("")).map_err(|why| Failure::new(format!("--store {why}")))?,
+        Some(text) => {
+            StoreLocation::parse(text, Path::new("")).map_err(|why| Failure::new(format!("--store {why}")))?
+        }
         None => configuration(arguments.config.as_deref(), Vec::new())?.store,
     };
     let StoreLocation::Sqlite(path) = &location;

@@ -8,7 +8,13 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 pub(super) struct Remote {
     /// The server's address
-    #[arg(long, value_name = "URL", env = "AMENDS_SERVER", default_value = "http://127.0.0.1:7700", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AMENDS_SERVER",
+        default_value = "http://127.0.0.1:7700",
+        hide_env_values = true
+    )]
     #[arg(help_heading = "Server")]
     server: String,
     /// Who acts, for the audit log [default: $USER]

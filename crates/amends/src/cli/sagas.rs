@@ -123,7 +123,9 @@ async fn find(client: &Client, arguments: &GetArgs) -> Result<Saga, Failure> {
         SagaQuery { definition: arguments.definition.clone(), key: arguments.key.clone(), ..SagaQuery::default() };
     match client.sagas(&query).await?.items.first() {
         Some(found) => Ok(client.saga(&found.id).await?),
-        None => Err(Failure::with_help("no saga of this definition has this key", "`amends list` shows those there are")),
+        None => {
+            Err(Failure::with_help("no saga of this definition has this key", "`amends list` shows those there are"))
+        }
     }
 }
 

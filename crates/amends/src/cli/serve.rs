@@ -60,7 +60,8 @@ pub(super) fn configuration(file: Option<&Path>, flags: Vec<FlagValue>) -> anyho
     let default = || Path::new(DEFAULT_FILE).exists().then(|| PathBuf::from(DEFAULT_FILE));
     let file = file.map(Path::to_owned).or_else(default);
     // What is not UTF-8 cannot be a setting.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Config::load(&Sources { file, variables: variables.collect(), flags })
 }
 

@@ -16,8 +16,9 @@ const DIM: Style = Style::new().dimmed();
 pub(super) fn saga(saga: &Saga, letters: &[DeadLetter], now: Timestamp) -> String {
     let style = saga_style(saga.status);
     let held = if saga.paused { ", held" } else { "" };
+    let is = if saga.status.is_finished() { "was" } else { "is" };
     let mut text = format!(
-        "{BOLD}{}{BOLD:#} {} is {style}{}{style:#}{held}{}\n",
+        "{BOLD}{}{BOLD:#} {} {is} {style}{}{style:#}{held}{}\n",
         plain(&saga.definition),
         plain(&saga.id),
         saga.status,
@@ -46,7 +47,7 @@ pub(super) fn saga(saga: &Saga, letters: &[DeadLetter], now: Timestamp) -> Strin
 fn since(saga: &Saga, now: Timestamp) -> String {
     match (&saga.finished_at, saga.created_at.parse::<Timestamp>()) {
         (Some(finished), Ok(created)) => match finished.parse::<Timestamp>() {
-            Ok(ended) => format!(" since {} (it took {})", relative(finished, now), span(created, ended)),
+            Ok(ended) => format!(" {} (it took {})", relative(finished, now), span(created, ended)),
             Err(_) => String::new(),
         },
         (None, Ok(_)) => format!(", started {}", relative(&saga.created_at, now)),
@@ -167,9 +168,7 @@ fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
     let id = plain(&letter.id);
     let retry = (format!("retry {id}"), "the call is made again, with the same key and a fresh budget");
     let (done, undone) = match letter.direction.as_str() {
-        "compensation" => {
-            ("its effect is there after all, and stays", "its effect is undone, or was undone elsewhere")
-        }
+        "compensation" => ("its effect is there after all, and stays", "its effect is undone, or was undone elsewhere"),
         _ => ("its effect is there: the saga goes on", "its effect is not there: the saga is undone"),
     };
     match &letter.step {
@@ -222,10 +221,17 @@ fn gist(event: &Event) -> String {
     let detail = &event.detail;
     let text = |name: &str| detail.get(name).and_then(Value::as_str);
     let operator = detail.get("operator");
-    let said = operator.and_then(|operator| Some((operator.get("actor")?.as_str()?, operator.get("reason")?.as_str()?)));
+    let said =
+        operator.and_then(|operator| Some((operator.get("actor")?.as_str()?, operator.get("reason")?.as_str()?)));
     let failure = detail.get("failure").and_then(|failure| failure.get("message")).and_then(Value::as_str);
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(detail.get("attempt").and_then(Value::as_u64).filter(|attempt| *attempt > 1).map(|attempt| format!("attempt {attempt}")));
+    parts.extend(
+        detail
+            .get("attempt")
+            .and_then(Value::as_u64)
+            .filter(|attempt| *attempt > 1)
+            .map(|attempt| format!("attempt {attempt}")),
+    );
     parts.extend(failure.map(str::to_owned));
     parts.extend(text("reason").map(str::to_owned));
     parts.extend(said.map(|(actor, reason)| format!("{actor}: {reason}")));

@@ -27,7 +27,8 @@ impl<T: AsRef<str>> From<T> for Cell {
 
 /// Lays rows out below a header. Each line begins with `indent` blanks; a column in which nothing stands is left out.
 pub(super) fn lay_out(header: &[&str], rows: &[Vec<Cell>], indent: usize) -> String {
-    let used: Vec<usize> = (0..header.len()).filter(|column| rows.iter().any(|row| !row[*column].text.is_empty())).collect();
+    let used: Vec<usize> =
+        (0..header.len()).filter(|column| rows.iter().any(|row| !row[*column].text.is_empty())).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].text.width());
         cells.chain([header[column].width()]).max().unwrap_or_default()

@@ -28,7 +28,7 @@ pub(super) async fn run(arguments: WatchArgs) -> Outcome {
     let saga = client.saga(&arguments.id).await?;
     let began = saga.created_at.parse().unwrap_or_else(|_| Timestamp::now());
     let mut watch = Watch { client, id: arguments.id, json: arguments.remote.json, began, last: 0 };
-    let saga = watch.to_its_end().await?;
+    let saga = watch.follow_to_the_end().await?;
     if !watch.json {
         output::print(&show::outcome(&saga, Timestamp::now()))?;
         if saga.status == SagaStatus::Stuck {
@@ -49,7 +49,7 @@ struct Watch {
 
 impl Watch {
     /// Shows what happens until the saga is settled. A server that restarts in between is waited for.
-    async fn to_its_end(&mut self) -> Result<Saga, Failure> {
+    async fn follow_to_the_end(&mut self) -> Result<Saga, Failure> {
         let mut tries = 0;
         loop {
             let seen = self.last;
@@ -73,8 +73,11 @@ impl Watch {
         let mut stream = self.client.follow(&self.id, self.last).await?;
         while let Some(event) = stream.next().await? {
             self.last = event.sequence;
-            let shown =
-                if self.json { output::print_json_line(&event) } else { output::print(&show::event(&event, self.began)) };
+            let shown = if self.json {
+                output::print_json_line(&event)
+            } else {
+                output::print(&show::event(&event, self.began))
+            };
             shown.map_err(Interruption::Final)?;
             if event.kind == "dead-lettered" {
                 let saga = self.client.saga(&self.id).await?;

@@ -63,7 +63,8 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
         let remedy = format!("use 1 to {} lower-case letters, digits, `-` and `_`", limits::NAME_BYTES);
         section.fault(origin, Fault::new("cannot be the name of a participant", remedy));
     }
-    let url = section.required("url", origin, "write where it is, such as url = \"http://127.0.0.1:7101\"", values::url);
+    let url =
+        section.required("url", origin, "write where it is, such as url = \"http://127.0.0.1:7101\"", values::url);
     let in_flight = section.value("in_flight", |node| values::number(node, 1..=MOST_IN_FLIGHT));
     let headers = section.secrets("headers", |name, node| values::header(name, node, base));
     let compensations_in_flight = {
@@ -77,7 +78,8 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
     let defaults = Participant::at(url?);
     Some(Participant {
         in_flight: in_flight.map_or(defaults.in_flight, |number| number as usize),
-        compensations_in_flight: compensations_in_flight.map_or(defaults.compensations_in_flight, |number| number as usize),
+        compensations_in_flight: compensations_in_flight
+            .map_or(defaults.compensations_in_flight, |number| number as usize),
         breaker,
         headers,
         ..defaults

@@ -54,7 +54,10 @@ impl ConfigError {
             Origin::File(span) if !problem.secret => {
                 let snippet = Snippet::source(self.source.as_str()).path(self.file_name.as_str());
                 let place = AnnotationKind::Primary.span(span.clone());
-                renderer.render(&[Level::ERROR.primary_title(message.as_str()).element(snippet.annotation(place)).element(help)])
+                renderer.render(&[Level::ERROR
+                    .primary_title(message.as_str())
+                    .element(snippet.annotation(place))
+                    .element(help)])
             }
             Origin::File(span) => {
                 let line = self.source[..span.start].matches('\n').count() + 1;

@@ -74,7 +74,8 @@ impl<'f> Section<'f> {
                     read(&name, &key_origin, Section { path, table, known: Vec::new(), findings: self.findings });
                 }
                 Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Other(_) => {
-                    let fault = must_be("a table of settings", &node.value, format!("write [{}{key}.{name}]", self.path));
+                    let fault =
+                        must_be("a table of settings", &node.value, format!("write [{}{key}.{name}]", self.path));
                     self.report(node.origin, &format!("{}{key}.{name}", self.path), fault, false);
                 }
             }
@@ -82,11 +83,7 @@ impl<'f> Section<'f> {
     }
 
     /// The entries of a table of credentials: their lines are never shown.
-    pub(super) fn secrets<T>(
-        &mut self,
-        key: &'static str,
-        read: impl Fn(&str, &Node) -> Result<T, Fault>,
-    ) -> Vec<T> {
+    pub(super) fn secrets<T>(&mut self, key: &'static str, read: impl Fn(&str, &Node) -> Result<T, Fault>) -> Vec<T> {
         let mut values = Vec::new();
         for (name, (_, node)) in self.take_table(key) {
             match read(&name, &node) {

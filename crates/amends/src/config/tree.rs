@@ -99,11 +99,11 @@ fn convert_table(table: &DeTable<'_>) -> Table {
 fn convert(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(digits) => {
-            i64::from_str_radix(digits.as_str(), digits.radix()).map_or(Value::Other("a number too large"), Value::Integer)
-        }
+        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
+            .map_or(Value::Other("a number too large"), Value::Integer),
         DeValue::Array(items) => {
-            let nodes = items.iter().map(|item| Node { origin: Origin::File(item.span()), value: convert(item.get_ref()) });
+            let nodes =
+                items.iter().map(|item| Node { origin: Origin::File(item.span()), value: convert(item.get_ref()) });
             Value::List(nodes.collect())
         }
         DeValue::Table(table) => Value::Table(convert_table(table)),

@@ -34,14 +34,16 @@ impl StoreLocation {
     /// A sentence that says which forms there are.
     pub fn parse(text: &str, base: &Path) -> Result<StoreLocation, String> {
         match text.split_once(':') {
-            Some(("sqlite", ":memory:")) => {
-                Err("would keep sagas in memory only and lose them at a restart; write a file, such as sqlite:amends.db".into())
-            }
+            Some(("sqlite", ":memory:")) => Err(
+                "would keep sagas in memory only and lose them at a restart; write a file, such as sqlite:amends.db"
+                    .into(),
+            ),
             Some(("sqlite", "")) => Err("names no file; write one, such as sqlite:amends.db".into()),
             Some(("sqlite", path)) => Ok(StoreLocation::Sqlite(base.join(path))),
-            Some(("postgres" | "postgresql", _)) => {
-                Err("is a PostgreSQL database, and this version of Amends has no PostgreSQL store yet; write sqlite:PATH".into())
-            }
+            Some(("postgres" | "postgresql", _)) => Err(
+                "is a PostgreSQL database, and this version of Amends has no PostgreSQL store yet; write sqlite:PATH"
+                    .into(),
+            ),
             Some(_) | None => Err(format!("`{text}` is not a store; write sqlite:PATH, such as sqlite:amends.db")),
         }
     }
@@ -125,7 +127,9 @@ pub(super) fn listen(node: &Node) -> Result<SocketAddr, Fault> {
         return Ok(address);
     }
     Err(Fault::new(
-        format!("is {address}, where others can connect, and that requires authentication, which this version of Amends does not have yet"),
+        format!(
+            "is {address}, where others can connect, and that requires authentication, which this version of Amends does not have yet"
+        ),
         "listen on 127.0.0.1 or [::1], and put a proxy that authenticates its callers in front",
     ))
 }
@@ -140,7 +144,10 @@ pub(super) fn url(node: &Node) -> Result<Url, Fault> {
         return wrong("must be an http or https URL");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Fault::new("has a user or a password in it", "put credentials into `headers`, as env:NAME or file:PATH"));
+        return Err(Fault::new(
+            "has a user or a password in it",
+            "put credentials into `headers`, as env:NAME or file:PATH",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return wrong("has a query or a fragment; it is only the beginning of an address");

@@ -118,7 +118,6 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
         anyhow::bail!("{shown} has {length} bytes; a definition has at most {} KiB", limits::DEFINITION_BYTES / 1024);
     }
     let bytes = std::fs::read(path).with_context(|| format!("{shown} cannot be read"))?;
-    String::from_utf8(bytes).map_err(|error| {
-        anyhow::anyhow!("{shown} is not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1)
-    })
+    String::from_utf8(bytes)
+        .map_err(|error| anyhow::anyhow!("{shown} is not UTF-8 from byte {} on", error.utf8_error().valid_up_to() + 1))
 }

@@ -53,7 +53,9 @@ impl Collector {
             let answer = self.http.post(self.url.clone()).json(&body).send().await;
             let (error, again) = match answer {
                 Ok(response) if response.status().is_success() => return Ok(()),
-                Ok(response) => (anyhow::anyhow!("the collector answered {}", response.status()), is_passing(response.status())),
+                Ok(response) => {
+                    (anyhow::anyhow!("the collector answered {}", response.status()), is_passing(response.status()))
+                }
                 Err(error) => (anyhow::Error::new(error), true),
             };
             match backoff.next().filter(|_| again) {

@@ -88,8 +88,10 @@ impl Tracker {
             | Event::Paused { .. }
             | Event::Resumed { .. } => Vec::new(),
         };
-        let mut spans: Vec<Span> =
-            ended.into_iter().filter_map(|(step, direction, end)| self.end(snapshot, step, direction, at, end)).collect();
+        let mut spans: Vec<Span> = ended
+            .into_iter()
+            .filter_map(|(step, direction, end)| self.end(snapshot, step, direction, at, end))
+            .collect();
         if let Event::CompensationFailed { step, retry_at, .. } = event {
             spans.extend(self.begin_compensation(*step, *retry_at));
         }
