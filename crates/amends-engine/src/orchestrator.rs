@@ -189,7 +189,9 @@ impl Orchestrator {
         let birth = Arc::new(self.birth(&definition, &identity));
         let moment = self.moment();
         let decision = begin(&definition, Start { id, key: identity.key, input, traceparent }, moment);
-        self.waiters.entry(id).or_default().extend(settled);
+        if let Some(settled) = settled {
+            self.waiters.entry(id).or_default().push(settled);
+        }
         let live = Live::new(Snapshot { id, birth, definition, saga: decision.saga.clone() }, 0);
         self.live.insert(id, live);
         self.stage(id, vec![(Cause::Caller(reply), decision)], Vec::new());
