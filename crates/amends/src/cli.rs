@@ -1,5 +1,4 @@
-//! The command line. Results go to standard output, everything else to standard error; `docs/cli.md` and `--help`
-//! tell the same.
+//! The command line. Results go to standard output, everything else to standard error.
 //!
 //! Exit status: 0 it worked (for a saga that was waited for: it completed), 1 it did not, 2 the command was
 //! written wrongly, 3 the saga was compensated, 4 the saga is stuck, 5 the wait ended before the saga did.
@@ -43,7 +42,7 @@ const EXIT_STATUS: &str = "Exit status: 0 it worked, 1 it did not, 2 the command
 enum Command {
     /// Run the server
     Serve(serve::ServeArgs),
-    /// Watch a shop's orders succeed, fail and be made good, in one process
+    /// Watch the orders of a shop of six services succeed, fail and be made good
     Demo(demo::DemoArgs),
     #[command(hide = true)]
     ShopService(shop_service::ShopServiceArgs),

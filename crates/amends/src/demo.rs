@@ -106,10 +106,15 @@ pub async fn run(arguments: DemoArgs) -> Result<()> {
     };
     let result = match result {
         None => Err(anyhow!("stopped before every order had ended; nothing is left running")),
-        Some(Ok(report)) => conclude(&arguments, &report, &mut children, &mut signals).await,
-        Some(Err(error)) => {
-            let _kept = directory.keep();
-            Err(error)
+        Some(result) => {
+            let result = match result {
+                Ok(report) => conclude(&arguments, &report, &mut children, &mut signals).await,
+                Err(error) => Err(error),
+            };
+            // Whoever wants to know what went wrong finds everything as it was.
+            result.map_err(|error| {
+                anyhow!("{error:#}\nThe demo's data and logs are left in {}", directory.keep().display())
+            })
         }
     };
     children.end().await;

@@ -1,5 +1,6 @@
 //! `amends demo` as a whole: the real program with its seven children. However it ends, no child outlives it.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "as in any test; this also covers what the tests share")]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};

@@ -94,13 +94,14 @@ const ACTIONS: &[Line<[Fate; 3]>] = &[
     ),
 ];
 
-/// What can go wrong with a compensation. What is claimed is for a step that is known to be done.
+/// What can go wrong with a compensation. What is claimed is for a step that is known to be done. Unlike an action's,
+/// the refusal of a compensation is not kept, so each try meets it anew.
 const COMPENSATIONS: &[Line<Fate>] = &[
-    ("is declined", &[always(Decline)], 1, Stuck(Done, Effect::DONE)),
-    ("is refused for ever", &[always(OutOfStock)], 1, Stuck(Done, Effect::DONE)),
+    ("is declined", &[always(Decline)], TRIES, Stuck(Done, Effect::DONE)),
+    ("is refused for ever", &[always(OutOfStock)], TRIES, Stuck(Done, Effect::DONE)),
     ("fails once", &[once(ERROR)], 1, Undoes),
     ("fails for ever", &[always(ERROR)], TRIES, Stuck(Unknown, Effect::DONE)),
-    ("fails, then is declined", &[once(ERROR), always(Decline)], 2, Stuck(Unknown, Effect::DONE)),
+    ("fails, then is declined", &[once(ERROR), always(Decline)], TRIES, Stuck(Unknown, Effect::DONE)),
     ("loses its answer once", &[once(LostResponse)], 1, Undoes),
     ("loses every answer", &[always(LostResponse)], TRIES, Stuck(Unknown, Effect::UNDONE)),
     ("is answered late once", &[once(LATE)], 1, Undoes),
@@ -174,7 +175,8 @@ async fn whatever_happens_to_a_call_every_order_comes_out_even() {
     assert_eq!((statistics.started, statistics.dead_letters_open, statistics.orphans), (cases.len() as u64, stuck, 0));
 
     // Everything is mended, and those that wait for a person are told to try again.
-    join_all(Service::ALL.map(|service| world.shop.put(service, "/faults", &[(); 0].as_slice().into()))).await;
+    let none = serde_json::json!([]);
+    join_all(Service::ALL.map(|service| world.shop.put(service, "/faults", &none))).await;
     let mended = cases.iter().zip(&sagas).filter(|(case, _)| case.mended.is_some());
     let mended = join_all(mended.map(async |(case, saga)| {
         world.retry(saga).await;
@@ -259,6 +261,7 @@ fn cases() -> Vec<Case> {
                 Kind::Asked(_) => 1,
                 Kind::Forward => 2,
             };
+            // The refusal of an action is kept: who tries again is told the same.
             let is_kept = plants.iter().any(|plant| matches!(plant.fault, Decline | OutOfStock));
             cases.push(case.fated(index, Direction::Action, fates[column], !is_kept));
         }
@@ -266,8 +269,7 @@ fn cases() -> Vec<Case> {
             let mut case = Case::new(cases.len(), format!("the compensation of {} {what}", step.name));
             case.turn_back_at_the_shipment(index);
             case.plant(step, Way::Compensation, plants, *struck);
-            let is_kept = plants.iter().any(|plant| matches!(plant.fault, Decline | OutOfStock));
-            cases.push(case.fated(index, Direction::Compensation, *fate, !is_kept));
+            cases.push(case.fated(index, Direction::Compensation, *fate, true));
         }
     }
     for (cause, (what, plants, struck, fate)) in QUESTIONS {
@@ -312,7 +314,8 @@ impl Case {
         };
         let faults = plants.iter().map(|plant| (step.service, plant.at(direction, path, &self.order)));
         self.faults.extend(faults);
-        *self.struck.entry((step.service.name(), name, path.replace("{}", &self.order))).or_default() += struck;
+        let call = (step.service.name(), name.to_owned(), path.replace("{}", &self.order));
+        *self.struck.entry(call).or_default() += struck;
     }
 
     /// Makes the saga turn back when this step is done: by a refusal of the shipment, or, where that is the step
@@ -411,11 +414,11 @@ impl Crashing {
         world: &World,
         cases: &'c [Crash],
     ) -> (Crashing, Vec<(&'c Crash, amends_engine::Snapshot)>) {
-        let mut sagas = Vec::new();
-        for crash in cases.iter().filter(|crash| STEPS[crash.step].service == self.service) {
+        let (service, mut sagas) = (self.service, Vec::new());
+        for crash in cases.iter().filter(|crash| STEPS[crash.step].service == service) {
             let mut faults = self.faults.clone();
             faults.as_array_mut().unwrap().push(serde_json::json!(crash.fault));
-            world.shop.put(self.service, "/faults", &faults).await;
+            world.shop.put(service, "/faults", &faults).await;
             let (saga, (), ()) = tokio::join!(world.fulfil(&crash.case), self.meet(crash), cancel(world, crash));
             assert!(saga.created, "{}", crash.case.label);
             sagas.push((crash, saga.saga));
@@ -427,7 +430,7 @@ impl Crashing {
     async fn meet(&mut self, crash: &Crash) {
         let status = self.program.ended().await;
         assert_eq!(status.signal(), Some(SIGABRT), "{}: {status}", crash.case.label);
-        let expected = usize::from(crash.at == CrashPoint::AfterCommit);
+        let expected = i64::from(crash.at == CrashPoint::AfterCommit);
         assert_eq!(written(&self.database, crash), expected, "{}", crash.case.label);
         let arguments = arguments(self.service, self.program.address, &self.database, &self.faults);
         self.program = Program::start(&arguments, &self.log).await;
@@ -442,7 +445,7 @@ fn arguments(service: Service, listen: SocketAddr, database: &Path, faults: &ser
 }
 
 /// How many entries a service that does not run has in its ledger about the call that it crashed in.
-fn written(database: &Path, crash: &Crash) -> usize {
+fn written(database: &Path, crash: &Crash) -> i64 {
     let direction = match crash.way {
         Way::Action => "action",
         Way::Compensation => "compensation",

@@ -82,8 +82,12 @@ struct Strict<'f> {
 }
 
 impl Strict<'_> {
-    fn below(self) -> Self {
-        Strict { depth: self.depth + 1, ..self }
+    /// Enters an array or an object.
+    fn below<E: Error>(self) -> Result<Self, E> {
+        if self.depth == JSON_DEPTH {
+            return Err(self.refuse(Fault::TooDeep));
+        }
+        Ok(Strict { depth: self.depth + 1, ..self })
     }
 
     fn refuse<E: Error>(self, fault: Fault) -> E {
@@ -96,9 +100,6 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.depth > JSON_DEPTH {
-            return Err(self.refuse(Fault::TooDeep));
-        }
         deserializer.deserialize_any(self)
     }
 }
@@ -143,20 +144,22 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
         let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(self.below())? {
+        while let Some(item) = access.next_element_seed(below)? {
             items.push(item);
         }
         Ok(Value::Array(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
         let mut fields = Map::new();
         while let Some(name) = access.next_key::<String>()? {
             if fields.contains_key(&name) {
                 return Err(self.refuse(Fault::Duplicate(name)));
             }
-            let value = access.next_value_seed(self.below())?;
+            let value = access.next_value_seed(below)?;
             fields.insert(name, value);
         }
         Ok(Value::Object(fields))

@@ -3,7 +3,7 @@
 use amends_client as wire;
 use amends_core::idempotency::action_key;
 use amends_core::lint;
-use amends_core::machine::{Event, Phase, Status, StepStatus};
+use amends_core::machine::{Event, Phase, Status, StepState, StepStatus};
 use amends_core::time::Timestamp;
 use amends_engine::Snapshot;
 use amends_store as store;
@@ -34,7 +34,11 @@ pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
 
 fn step(snapshot: &Snapshot, index: usize) -> wire::Step {
     let (written, step) = (&snapshot.definition.steps[index], &snapshot.saga.steps[index]);
-    let next_at = step.state.due_at().filter(|_| !snapshot.saga.is_finished());
+    let next_at = match &step.state {
+        // The first try has no time of its own: it comes as soon as there is a place for it.
+        StepState::Compensating(undoing) if step.compensation_attempts > 0 => Some(undoing.at),
+        state => state.due_at().filter(|_| !snapshot.saga.is_finished()),
+    };
     wire::Step {
         name: written.name.clone(),
         status: step_status(step.status()),

@@ -2,9 +2,10 @@
 
 use super::remote::Remote;
 use super::sagas::say_more;
+use super::show::Background;
 use super::start::json;
 use super::{Outcome, output, show};
-use amends_client::{DeadLetter, DeadLetterQuery, Effect, ResolveDeadLetter};
+use amends_client::{Client, DeadLetter, DeadLetterQuery, Effect, ResolveDeadLetter};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -97,17 +98,19 @@ pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
     match command {
         DeadLettersCommand::List(arguments) => list(arguments).await,
         DeadLettersCommand::Show(ShowArgs { id, remote }) => {
-            let letter = remote.client()?.dead_letter(&id).await?;
-            print(&letter, &remote)
+            let client = remote.client()?;
+            let letter = client.dead_letter(&id).await?;
+            let background = background(&client, &letter).await;
+            print(&letter, background.as_ref(), &remote)
         }
         DeadLettersCommand::Retry(DecideArgs { id, reason, remote }) => {
             let letter = remote.client()?.retry_dead_letter(&id, &reason).await?;
-            print(&letter, &remote)
+            print(&letter, None, &remote)
         }
         DeadLettersCommand::Resolve(arguments) => resolve(arguments).await,
         DeadLettersCommand::Skip(DecideArgs { id, reason, remote }) => {
             let letter = remote.client()?.skip_dead_letter(&id, &reason).await?;
-            print(&letter, &remote)
+            print(&letter, None, &remote)
         }
     }
 }
@@ -132,14 +135,24 @@ async fn resolve(arguments: ResolveArgs) -> Outcome {
         EffectArg::Undone => Effect::Undone,
     };
     let letter = remote.client()?.resolve_dead_letter(&id, &ResolveDeadLetter { effect, output, reason }).await?;
-    print(&letter, &remote)
+    print(&letter, None, &remote)
 }
 
-fn print(letter: &DeadLetter, remote: &Remote) -> Outcome {
+/// The step of a dead letter with its history; `None` where the saga cannot be read, which is what the letter says.
+async fn background(client: &Client, letter: &DeadLetter) -> Option<Background> {
+    let saga = client.saga(&letter.saga).await.ok()?;
+    let began = saga.created_at.parse().ok()?;
+    let step = saga.steps.into_iter().find(|step| Some(&step.name) == letter.step.as_ref())?;
+    let mut events = client.events(&letter.saga).await.ok()?.items;
+    events.retain(|event| event.step.as_ref() == Some(&step.name));
+    Some(Background { step, events, began })
+}
+
+fn print(letter: &DeadLetter, background: Option<&Background>, remote: &Remote) -> Outcome {
     if remote.json {
         output::print_json(letter)?;
     } else {
-        output::print(&show::dead_letter(letter, Timestamp::now()))?;
+        output::print(&show::dead_letter(letter, background, Timestamp::now()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -137,8 +137,16 @@ pub(super) fn dead_letters(letters: &[DeadLetter], now: Timestamp) -> String {
     lay_out(&["ID", "STATE", "DEFINITION", "KEY", "STEP", "CALL", "EFFECT", "OPENED", "ERROR"], &rows, 0)
 }
 
-/// One dead letter, with the decisions that can be made about it.
-pub(super) fn dead_letter(letter: &DeadLetter, now: Timestamp) -> String {
+/// What belongs to a dead letter: its step, and the step's history.
+pub(super) struct Background {
+    pub(super) step: Step,
+    pub(super) events: Vec<Event>,
+    /// When the saga began.
+    pub(super) began: Timestamp,
+}
+
+/// One dead letter, with every attempt and the decisions that can be made about it.
+pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, now: Timestamp) -> String {
     let id = plain(&letter.id);
     let what = match &letter.step {
         Some(step) => format!("the {} of {}", plain(&letter.direction), plain(step)),
@@ -148,6 +156,14 @@ pub(super) fn dead_letter(letter: &DeadLetter, now: Timestamp) -> String {
     let _ = writeln!(text, "{}{}{:#}", RED, plain(&letter.error), RED);
     let _ = writeln!(text, "{DIM}effect{DIM:#} {}", claim_in_words(letter.claim));
     let _ = writeln!(text, "{DIM}saga{DIM:#} {} {DIM}key{DIM:#} {}", plain(&letter.saga), plain(&letter.key));
+    if let Some(Background { step, events, began }) = background {
+        // The participant knows the effect by this key: it is what to ask about.
+        let called = step.idempotency_key.as_deref().map(plain).unwrap_or_default();
+        let _ = writeln!(text, "{DIM}idempotency key of the action{DIM:#} {called}\n\nwhat was tried:");
+        for one in events {
+            let _ = writeln!(text, "{}", event(one, *began));
+        }
+    }
     match (&letter.closed_at, &letter.resolution) {
         (Some(at), resolution) => {
             let resolution = resolution.as_deref().map(plain).unwrap_or_default();
@@ -167,17 +183,22 @@ pub(super) fn dead_letter(letter: &DeadLetter, now: Timestamp) -> String {
 fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
     let id = plain(&letter.id);
     let retry = (format!("retry {id}"), "the call is made again, with the same key and a fresh budget");
-    let (done, undone) = match letter.direction.as_str() {
-        "compensation" => ("its effect is there after all, and stays", "its effect is undone, or was undone elsewhere"),
-        _ => ("its effect is there: the saga goes on", "its effect is not there: the saga is undone"),
-    };
-    match &letter.step {
-        None => vec![retry],
-        Some(_) => vec![
+    if letter.step.is_none() {
+        return vec![retry];
+    }
+    let (done, undone) = (format!("resolve {id} --effect done"), format!("resolve {id} --effect undone"));
+    let skip = format!("skip {id}");
+    match letter.direction.as_str() {
+        "compensation" => vec![
             retry,
-            (format!("resolve {id} --effect done"), done),
-            (format!("resolve {id} --effect undone"), undone),
-            (format!("skip {id}"), "the step stays as it is, and the saga goes on without it"),
+            (undone, "its effect was undone elsewhere, or was never there"),
+            (skip, "its effect stays, and the saga goes on without undoing it"),
+        ],
+        _ => vec![
+            retry,
+            (done, "its effect is there: the saga goes on"),
+            (undone, "its effect is not there: what came before is undone, if the saga can still turn back"),
+            (skip, "the step is left as it is, and the saga goes on without it"),
         ],
     }
 }

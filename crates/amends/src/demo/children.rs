@@ -136,14 +136,19 @@ impl fmt::Display for Ended {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         if lines.is_empty() {
-            return write!(f, "Its log, {}, is empty.", self.log.display());
+            return write!(f, "Its log, {}, is empty.", name(&self.log));
         }
-        write!(f, "Its log, {}, ends:", self.log.display())?;
+        write!(f, "Its log, {}, ends:", name(&self.log))?;
         lines[lines.len().saturating_sub(LOG_LINES)..].iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
 impl std::error::Error for Ended {}
+
+/// A file's own name: the directory is the same for all of them, and told elsewhere.
+fn name(file: &Path) -> std::path::Display<'_> {
+    Path::new(file.file_name().unwrap_or_default()).display()
+}
 
 /// The address in the line that says that the child is ready; `None` where its output ends without one.
 async fn address(stdout: &mut Lines<BufReader<ChildStdout>>) -> std::io::Result<Option<String>> {

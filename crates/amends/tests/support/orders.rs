@@ -81,7 +81,7 @@ pub struct Case {
 }
 
 /// A request that a fault strikes: at which service, which way, and to which path.
-pub type Call = (&'static str, &'static str, String);
+pub type Call = (&'static str, String, String);
 
 /// Where a saga must come to rest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,8 +157,9 @@ impl World {
         let engine = Engine::start(options).await.unwrap();
         let source = definition(retry);
         let compiled = lint::compile(&source).unwrap();
-        let definition = Arc::new(compiled.clone());
+        let version = compiled.version.clone();
         assert!(engine.put_definition(&source, compiled).await.unwrap());
+        let definition = engine.definition(&version).await.unwrap().unwrap();
         World { shop, engine, store, definition }
     }
 
@@ -284,9 +285,7 @@ impl Evidence {
     pub fn check_struck(&self, case: &Case, problems: &mut Problems) {
         let mut struck: BTreeMap<Call, u64> = BTreeMap::new();
         for (service, firing) in self.firings.iter().filter(|(_, firing)| firing.key.contains(&case.order)) {
-            let directions = ["action", "compensation", "probe"].into_iter();
-            let direction = directions.rev().find(|direction| firing.direction == *direction).unwrap();
-            *struck.entry((*service, direction, firing.path.clone())).or_default() += 1;
+            *struck.entry((*service, firing.direction.clone(), firing.path.clone())).or_default() += 1;
         }
         problems.compare("the faults struck", &struck, &case.struck);
     }

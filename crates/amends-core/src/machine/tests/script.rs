@@ -33,17 +33,25 @@ pub fn check(spec: &str, script: &str, expected: &str) {
     assert_eq!(describe(&stage, &outcome), expected, "\n  of {spec}\n  after {script}");
 }
 
-/// Checks a line for each row: the definition, the script, what it comes to.
+/// The definition, the script, and what its last command comes to.
+pub type Row = (&'static str, &'static str, &'static str);
+
+/// The definition, the script up to where an answer is to follow, and what each of several answers comes to.
+pub type Situation = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Checks one line after the other.
 #[track_caller]
-pub fn check_rows(rows: &[(&str, &str, &str)]) {
+pub fn check_rows(rows: &[Row]) {
     rows.iter().for_each(|(spec, script, expected)| check(spec, script, expected));
 }
 
-/// Checks what each of several answers comes to; the script ends where the answer is to follow.
+/// Checks each answer in each situation.
 #[track_caller]
-pub fn check_answers(spec: &str, script: &str, rows: &[(&str, &str)]) {
-    for (answers, expected) in rows {
-        answers.split_whitespace().for_each(|answer| check(spec, &format!("{script}{answer}"), expected));
+pub fn check_situations(situations: &[Situation]) {
+    for (spec, script, rows) in situations {
+        for (answers, expected) in *rows {
+            answers.split_whitespace().for_each(|answer| check(spec, &format!("{script}{answer}"), expected));
+        }
     }
 }
 
@@ -228,6 +236,3 @@ pub fn claim(stage: &Stage, name: &str) -> Option<Claim> {
     let step = stage.definition.step(name)?;
     stage.saga.dead().find(|(dead, _)| *dead == step).map(|(_, death)| death.claim)
 }
-
-#[path = "/tmp/print.rs"]
-mod print;

@@ -47,6 +47,11 @@ impl Stage {
     pub fn command(&mut self, command: &Command) -> Result<Decision, Refusal> {
         self.chance = self.chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let moment = Moment { now: self.now, chance: self.chance };
+        if let Command::Answered { step, direction, attempt, .. } = command {
+            let of = |call: &PlannedCall| (call.step, call.direction, call.attempt) == (*step, *direction, *attempt);
+            let landed = self.flying.iter().position(of);
+            landed.map(|landed| self.flying.remove(landed));
+        }
         let decision = match decide(&self.definition, &self.saga, command, moment) {
             Ok(decision) => decision,
             Err(refusal) => {
@@ -56,20 +61,9 @@ impl Stage {
         };
         let before = std::mem::replace(&mut self.saga, decision.saga.clone());
         self.history.extend(decision.events.iter().map(|event| (self.now, event.clone())));
-        match command {
-            Command::Answered { step, direction, attempt, .. } => {
-                self.flying.retain(|call| (call.step, call.direction, call.attempt) != (*step, *direction, *attempt));
-            }
-            // Whoever waited for the answers is gone; a compensation's message comes again by itself.
-            Command::Recover => self.flying.clear(),
-            Command::Received { .. }
-            | Command::Tick
-            | Command::Complete { .. }
-            | Command::Fail { .. }
-            | Command::Cancel(_)
-            | Command::Pause(_)
-            | Command::Resume(_)
-            | Command::Settle { .. } => {}
+        // Whoever waited for the answers is gone; a compensation's message comes again by itself.
+        if *command == Command::Recover {
+            self.flying.clear();
         }
         self.flying.extend(decision.calls.iter().cloned());
         laws::after(self, &before, command, &decision);
