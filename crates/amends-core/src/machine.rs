@@ -92,7 +92,7 @@ pub struct Step {
     pub state: StepState,
     /// How many times its action was sent.
     pub attempts: u32,
-    /// How many attempts at its compensation have ended.
+    /// How many attempts at its compensation have ended, well or not, or without an answer.
     pub compensation_attempts: u32,
     /// What its action answered; null until it did, and where the answer never came.
     pub output: Arc<Value>,
@@ -238,7 +238,8 @@ pub enum Command {
         /// What came back.
         answer: Answer,
     },
-    /// The message for a step's compensation was received for the given time in a row.
+    /// The message for a step's compensation was received for the given time in a row. It is not to be given while an
+    /// attempt is in flight here: a message that is received again stands for an attempt whose answer was lost.
     Received {
         /// The step.
         step: StepIndex,

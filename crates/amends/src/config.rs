@@ -176,7 +176,6 @@ impl Document<'_> {
         let problem = |error: tree::SyntaxError| report::Problem {
             origin: Origin::File(error.span),
             fault: report::Fault::new(error.message, remedy.as_str()),
-            secret: false,
         };
         errors.into_iter().map(problem).collect()
     }
@@ -190,7 +189,7 @@ fn overlay(table: &mut Table, sources: &Sources, findings: &mut section::Finding
                 format!("`{part}` is a value, so there is no `{}`", path.join(".")),
                 "two underscores in a variable's name go one level down; see docs/configuration.md",
             );
-            findings.problems.push(report::Problem { origin, fault, secret: false });
+            findings.problems.push(report::Problem { origin, fault });
         }
     };
     let mut variables: Vec<_> = sources.variables.iter().collect();

@@ -261,28 +261,42 @@ async fn definitions() {
             put("no JSON", 422, "bad-definition").json("{\"saga\": "),
             put("a key twice", 422, "bad-definition").yaml(format!("{good}saga: new\n")),
             put("a step twice", 422, "bad-definition").yaml(format!("{good}  a: {{ sleep: 2s }}\n")),
-            put("a key twice in JSON", 422, "bad-definition").json(r#"{"saga": "new", "saga": "new", "key": "k", "steps": {}}"#),
+            put("a key twice in JSON", 422, "bad-definition")
+                .json(r#"{"saga": "new", "saga": "new", "key": "k", "steps": {}}"#),
             put("an anchor", 422, "bad-definition").yaml(definition("  a: &a { sleep: 1s }\n  b: *a\n")),
             put("a tag", 422, "bad-definition").yaml(definition("  a: !!map { sleep: 1s }\n")),
             put("two documents", 422, "bad-definition").yaml(format!("{good}---\n{good}")),
             put("too deep", 422, "bad-definition").yaml(format!("{good}description: {}\n", nested(10_000))),
-            put("too deep in JSON", 422, "bad-definition").json(nested(10_000)),
             put("too large", 413, "too-large").yaml(long).says("256 KiB"),
             put("too many steps", 422, "bad-definition").yaml(definition(&many)),
             put("an unknown key", 422, "bad-definition").yaml(definition("  a: { slep: 1s }\n")),
-            put("an unknown participant", 422, "bad-definition").yaml(definition("  a: { action: { post: \"shoq:/works\" } }\n")),
-            put("a cycle", 422, "bad-definition").yaml(definition("  a: { sleep: 1s, after: b }\n  b: { sleep: 1s, after: a }\n")),
+            put("an unknown participant", 422, "bad-definition")
+                .yaml(definition("  a: { action: { post: \"shoq:/works\" } }\n")),
+            put("a cycle", 422, "bad-definition")
+                .yaml(definition("  a: { sleep: 1s, after: b }\n  b: { sleep: 1s, after: a }\n")),
             put("another name", 422, "other-name").yaml(WAITS).says("`saga: waits`"),
             put("no UTF-8", 400, "not-utf8").yaml(b"saga: \xff\n".to_vec()).says("byte 7"),
-            put("a form", 415, "unsupported-media-type").header("content-type", "application/x-www-form-urlencoded").body(good.clone()),
+            put("a form", 415, "unsupported-media-type")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(good.clone()),
             put("an odd type", 415, "unsupported-media-type").header("content-type", "multipart/form-data").body(good),
             case("a name that is none", "PUT /v1/definitions/%20", 422, "bad-definition"),
             case("a name that is no UTF-8", "PUT /v1/definitions/%ff", 400, "bad-address"),
             case("unknown", "GET /v1/definitions/new", 404, "unknown-definition").says("GET /v1/definitions"),
-            case("unknown version", "GET /v1/definitions/waits/versions/1", 404, "unknown-definition").says("with version 1"),
+            case("unknown version", "GET /v1/definitions/waits/versions/1", 404, "unknown-definition")
+                .says("with version 1"),
             case("deleting", "DELETE /v1/definitions/waits", 405, "method-not-allowed"),
         ])
         .await;
+}
+
+/// A text of brackets once exhausted the stack and so ended the process with everything in it.
+#[tokio::test]
+async fn a_definition_of_brackets() {
+    let world = World::new().await;
+    let put = |name, text| case(name, "PUT /v1/definitions/new", 422, "bad-definition").json(text);
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(20_000), "}".repeat(20_000));
+    world.check(vec![put("lists", nested(100_000)), put("objects", objects), put("open", "[".repeat(200_000))]).await;
 }
 
 #[tokio::test]
@@ -306,7 +320,8 @@ async fn what_lint_finds_comes_with_its_place() {
 async fn starts() {
     let world = World::new().await;
     let start = |name, status, problem| case(name, "POST /v1/sagas/waits", status, problem);
-    let other = |name, path: &str, status, problem| case(name, &format!("POST {path}"), status, problem).json(r#"{"id": "n"}"#);
+    let other =
+        |name, path: &str, status, problem| case(name, &format!("POST {path}"), status, problem).json(r#"{"id": "n"}"#);
     world
         .check(vec![
             start("nothing", 415, "unsupported-media-type"),
@@ -319,7 +334,9 @@ async fn starts() {
             start("a huge number", 400, "inexact-number").json(r#"{"id": "n", "x": 123456789012345678901234567890}"#),
             start("no UTF-8", 400, "not-utf8").json(b"{\"id\": \"\xff\"}".to_vec()).says("byte 9"),
             start("text", 415, "unsupported-media-type").header("content-type", "text/plain").body(r#"{"id": "n"}"#),
-            start("a form", 415, "unsupported-media-type").header("content-type", "application/x-www-form-urlencoded").body("id=n"),
+            start("a form", 415, "unsupported-media-type")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body("id=n"),
             start("too deep", 400, "too-deep").json(nested(65)).says("64 levels"),
             start("much too deep", 400, "too-deep").json(nested(100_000)),
             start("too large", 413, "too-large").json(format!("\"{}\"", "x".repeat(1024 * KIB))).says("1024 KiB"),
@@ -334,13 +351,18 @@ async fn starts() {
             start("a key with NUL", 422, "bad-input").json(r#"{"id": "a\u0000b"}"#),
             start("the key with another input", 422, "key-reused").json(r#"{"id": "waits", "more": 1}"#),
             other("a mistyped definition", "/v1/sagas/wait", 404, "unknown-definition").says("waits"),
-            other("an unknown definition", "/v1/sagas/something-else", 404, "unknown-definition").says("GET /v1/definitions"),
-            other("a long definition", &format!("/v1/sagas/{}", "x".repeat(1_000)), 404, "unknown-definition").says("…"),
+            other("an unknown definition", "/v1/sagas/something-else", 404, "unknown-definition")
+                .says("GET /v1/definitions"),
+            other("a long definition", &format!("/v1/sagas/{}", "x".repeat(1_000)), 404, "unknown-definition")
+                .says("…"),
             other("a definition with a NUL", "/v1/sagas/a%00b", 404, "unknown-definition"),
             other("a definition that climbs", "/v1/sagas/..%2f..%2fetc", 404, "unknown-definition"),
             other("no definition", "/v1/sagas/", 404, "unknown-address"),
             other("no definition at all", "/v1/sagas", 405, "method-not-allowed"),
-            start("a wait of no number", 400, "bad-header").json(r#"{"id": "n"}"#).header("prefer", "wait=soon").says("wait=30"),
+            start("a wait of no number", 400, "bad-header")
+                .json(r#"{"id": "n"}"#)
+                .header("prefer", "wait=soon")
+                .says("wait=30"),
             start("a wait below zero", 400, "bad-header").json(r#"{"id": "n"}"#).header("prefer", "wait=-1"),
             start("a wait of nothing", 400, "bad-header").json(r#"{"id": "n"}"#).header("prefer", "wait"),
         ])
@@ -385,7 +407,7 @@ async fn callbacks() {
             complete("no UUID", "1/steps/signal", 400, "bad-id"),
             complete("a UUID and more", "{waits}0/steps/signal", 400, "bad-id"),
             complete("no such step", "{waits}/steps/signa", 404, "unknown-step").says("its steps are prepare, signal"),
-            complete("no step", "{waits}/steps/", 404, "unknown-address"),
+            complete("no step", "{waits}/steps/", 404, "unknown-step"),
             complete("a step that is over", "{waits}/steps/prepare", 409, "conflict"),
             complete("a saga that is over", "{ends}/steps/pause", 409, "conflict"),
             complete("a step that calls", "{past}/steps/pay", 409, "conflict"),
@@ -402,10 +424,13 @@ async fn callbacks() {
             signal("unknown field", 400, "bad-body").json(r#"{"outptu": 1}"#).says("outptu"),
             signal("output twice", 400, "duplicate-key").json(r#"{"output": 1, "output": 2}"#),
             signal("too deep", 400, "too-deep").json(format!(r#"{{"output": {}}}"#, nested(64))),
-            signal("too large", 413, "too-large").json(json!({ "output": "x".repeat(256 * KIB) }).to_string()).says("256 KiB"),
+            signal("too large", 413, "too-large")
+                .json(json!({ "output": "x".repeat(256 * KIB) }).to_string())
+                .says("256 KiB"),
             signal("much too large", 413, "too-large").json(json!({ "output": "x".repeat(400 * KIB) }).to_string()),
             case("fail without a reason", "POST /v1/sagas/{waits}/steps/signal/fail", 400, "bad-body").json("{}"),
-            case("fail with no reason", "POST /v1/sagas/{waits}/steps/signal/fail", 400, "bad-reason").json(r#"{"reason": " "}"#),
+            case("fail with no reason", "POST /v1/sagas/{waits}/steps/signal/fail", 400, "bad-reason")
+                .json(r#"{"reason": " "}"#),
             case("looking at a step", "GET /v1/sagas/{waits}/steps/signal/complete", 405, "method-not-allowed"),
         ])
         .await;
@@ -425,7 +450,9 @@ async fn orders() {
         cancel("unknown field", 400, "bad-body").json(r#"{"reason": "a test", "force": true}"#).says("force"),
         cancel("control characters", 400, "bad-reason").json(r#"{"reason": "a\u001b[2J"}"#),
         cancel("an empty actor", 400, "bad-header").json(r#"{"reason": "a test"}"#).header("amends-actor", " "),
-        cancel("a long actor", 400, "bad-header").json(r#"{"reason": "a test"}"#).header("amends-actor", "x".repeat(129)),
+        cancel("a long actor", 400, "bad-header")
+            .json(r#"{"reason": "a test"}"#)
+            .header("amends-actor", "x".repeat(129)),
         order("past its point of no return", "{past}/cancel", 409, "conflict"),
         order("cancelling what is over", "{ends}/cancel", 409, "conflict"),
         order("holding what is over", "{ends}/pause", 409, "conflict"),
@@ -481,7 +508,8 @@ async fn dead_letters() {
         resolve("an empty reason", 400, "bad-reason").json(r#"{"reason": "", "effect": "undone"}"#),
         resolve("no effect", 400, "bad-body").json(r#"{"reason": "a test"}"#).says("effect"),
         resolve("an unknown effect", 400, "bad-body").json(r#"{"reason": "a test", "effect": "maybe"}"#).says("maybe"),
-        resolve("an output of nothing", 400, "bad-body").json(r#"{"reason": "a test", "effect": "undone", "output": 1}"#),
+        resolve("an output of nothing", 400, "bad-body")
+            .json(r#"{"reason": "a test", "effect": "undone", "output": 1}"#),
     ]);
     world.check(cases).await;
 }
@@ -544,8 +572,11 @@ async fn addresses_and_headers() {
             case("a HEAD of nothing", "HEAD /v1/nothing", 404, ""),
             case("a long address", &format!("GET /v1/sagas?key={}", "x".repeat(9 * KIB)), 414, "address-too-long"),
             case("large headers", "GET /v1/sagas", 431, "headers-too-large").header("x-large", "x".repeat(17 * KIB)),
-            case("another host", "GET /v1/sagas", 421, "wrong-host").header("host", "evil.example").says("evil.example"),
-            case("a host that only begins well", "GET /v1/sagas", 421, "wrong-host").header("host", "127.0.0.1.evil.example"),
+            case("another host", "GET /v1/sagas", 421, "wrong-host")
+                .header("host", "evil.example")
+                .says("evil.example"),
+            case("a host that only begins well", "GET /v1/sagas", 421, "wrong-host")
+                .header("host", "127.0.0.1.evil.example"),
             case("a start for another host", "POST /v1/sagas/waits", 421, "wrong-host")
                 .header("host", "evil.example:80")
                 .json(r#"{"id": "n"}"#),
@@ -567,7 +598,11 @@ async fn what_does_not_arrive_in_time() {
         ("a body that stops", format!("{start}content-length: 11\r\n\r\n{{\"id\""), "HTTP/1.1 408"),
         ("a chunk that stops", format!("{start}transfer-encoding: chunked\r\n\r\nb\r\n{{\"id\""), "HTTP/1.1 408"),
         ("a chunk that is none", format!("{start}transfer-encoding: chunked\r\n\r\nzz\r\n{{\"id\""), "HTTP/1.1 400"),
-        ("a body larger than is taken", format!("{start}expect: 100-continue\r\ncontent-length: 9999999\r\n\r\n"), "HTTP/1.1 413"),
+        (
+            "a body larger than is taken",
+            format!("{start}expect: 100-continue\r\ncontent-length: 9999999\r\n\r\n"),
+            "HTTP/1.1 413",
+        ),
         ("headers without an end", format!("{start}x-a: {}", "x".repeat(100 * KIB)), "HTTP/1.1 431"),
         ("a head that stops", "GET /v1/sagas HTTP/1.1\r\nhost: loc".to_owned(), ""),
         ("nothing", String::new(), ""),

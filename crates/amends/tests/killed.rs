@@ -16,6 +16,7 @@ mod support {
 }
 
 use amends_client::{Client, SagaQuery, SagaStatus, Statistics};
+use amends_idempotency::rusqlite::Connection;
 use amends_store::{Rest, SqliteOptions, SqliteStore, Views};
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -42,18 +43,20 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// How long anything may take on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
 const SIGKILL: i32 = 9;
+/// A compensation that was in flight at a kill is not begun again before its message is visible again, and no test
+/// waits for the minute that this takes by default.
+const SOON_VISIBLE: &str = "visibility = \"3s\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_again_and_again_loses_nothing() {
     let mut random = seeded();
-    let kills = 5;
-    let setting = Setting::start(&mut random, "some").await;
+    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
     let mut server = setting.serve().await;
-    let load = Load::start(&setting, 150, &mut random);
-    for kill in 0..kills {
-        // Each server is killed after it has accepted so many orders; one of them as soon as it takes requests, and
-        // so while it still takes up what the one before it left.
-        let more = if kill == 2 { 0 } else { random.usize(5..28) };
+    let load = Load::start(&setting, 200, &mut random);
+    for kill in 0..8 {
+        // Each server is killed after it has accepted so many orders; some of them as soon as they take requests, and
+        // so while they still take up what the one before them left.
+        let more = if kill % 3 == 2 { 0 } else { random.usize(5..30) };
         load.wait_for(more).await;
         let statistics = setting.in_flight().await;
         let status = server.kill().await;
@@ -72,7 +75,7 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_gives_up_its_sagas_and_the_next_one_goes_on() {
     let mut random = seeded();
-    let setting = Setting::start(&mut random, "some").await;
+    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
     let server = setting.serve().await;
     let load = Load::start(&setting, 60, &mut random);
     load.wait_for(random.usize(10..25)).await;
@@ -90,9 +93,33 @@ async fn a_server_that_is_told_to_stop_gives_up_its_sagas_and_the_next_one_goes_
     drop(server);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a message that was received and not dealt with stays invisible for a minute, though its receiver has gone"]
+async fn a_server_that_is_told_to_stop_gives_its_messages_back() {
+    let mut random = seeded();
+    // One compensation a second, so that most messages that were received wait for their turn when the server stops.
+    let setting = Setting::start(&mut random, "none", "per_second = 1").await;
+    let declined = json!([{ "fault": "decline", "direction": "action" }]);
+    setting.shop.put(Service::Payment, "/faults", &declined).await;
+    let server = setting.serve().await;
+    Load::start(&setting, 12, &mut random).end().await;
+    let compensating = SagaQuery { status: Some(SagaStatus::Compensating), ..SagaQuery::default() };
+    until(async || (setting.client.sagas(&compensating).await.unwrap().items.len() > 8).then_some(())).await;
+    let status = server.terminate().await;
+    assert!(status.success(), "{status}: {}", setting.log());
+    let store = Connection::open(setting.path("amends.db")).unwrap();
+    let messages: i64 = store.query_row("SELECT count(*) FROM message", [], |row| row.get(0)).unwrap();
+    assert!(messages > 0, "all was undone before the stop, so nothing was shown");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let in_hand = "SELECT count(*) FROM message WHERE receives > 0 AND visible_at > ?1";
+    let in_hand: i64 = store.query_row(in_hand, [now], |row| row.get(0)).unwrap();
+    // A new try counts the receives from 0 again, so these are in the hands of a server that does not exist any more.
+    assert_eq!(in_hand, 0, "of {messages} messages");
+}
+
 #[tokio::test]
 async fn a_second_server_on_the_same_file_is_refused_and_told_who_has_it() {
-    let setting = Setting::start(&mut Rng::with_seed(0), "none").await;
+    let setting = Setting::start(&mut Rng::with_seed(0), "none", SOON_VISIBLE).await;
     let first = setting.serve().await;
     let mut second = setting.arguments();
     second.extend(["--listen".into(), "127.0.0.1:0".into()]);
@@ -126,8 +153,9 @@ struct Setting {
 }
 
 impl Setting {
-    /// Starts the shop with these faults, which stays for the whole test.
-    async fn start(random: &mut Rng, faults: &str) -> Setting {
+    /// Starts the shop with these faults, which stays for the whole test. `compensations` is what the server's
+    /// configuration says about them.
+    async fn start(random: &mut Rng, faults: &str, compensations: &str) -> Setting {
         let folder = tempfile::tempdir().unwrap();
         let address = lasting_address();
         let amends = format!("http://{address}");
@@ -139,7 +167,7 @@ impl Setting {
         let shop = shop.await;
         std::fs::create_dir(folder.path().join("sagas")).unwrap();
         std::fs::write(folder.path().join("sagas/order-fulfilment.yaml"), shop::definition()).unwrap();
-        std::fs::write(folder.path().join("amends.toml"), configuration(address, &shop)).unwrap();
+        std::fs::write(folder.path().join("amends.toml"), configuration(address, &shop, compensations)).unwrap();
         let client = Client::new(&amends).unwrap();
         Setting { folder, shop, client }
     }
@@ -165,6 +193,7 @@ impl Setting {
     async fn in_flight(&self) -> Statistics {
         until(async || {
             let statistics = self.client.statistics().await.unwrap();
+            assert_eq!(statistics.orphans, 0, "{statistics:?}");
             (statistics.in_flight > statistics.dead_letters).then_some(statistics)
         })
         .await
@@ -204,12 +233,10 @@ impl Setting {
     }
 }
 
-/// The server's configuration. A compensation in flight at a kill is not begun again before its message is visible
-/// again, and nobody wants to wait for the minute that this takes by default.
-fn configuration(address: SocketAddr, shop: &Shop) -> String {
+fn configuration(address: SocketAddr, shop: &Shop, compensations: &str) -> String {
     let mut text = format!(
         "listen = \"{address}\"\nstore = \"sqlite:amends.db\"\ndefinitions = \"sagas\"\n\
-         [log]\nlevel = \"warn\"\n[compensations]\nvisibility = \"3s\"\n"
+         [log]\nlevel = \"warn\"\n[compensations]\n{compensations}\n"
     );
     for service in Service::ALL {
         writeln!(text, "[participants.{service}]\nurl = \"{}\"", shop.url(service)).unwrap();

@@ -70,7 +70,11 @@ async fn everything_in_the_document_is_there() {
     let document = document();
     let endpoints = endpoints(&document);
     // Whatever is not routed together with its description could be missing from the document.
-    assert_eq!(include_str!("../src/api/router.rs").matches(".route(").count(), 1, "only /openapi.json is not in itself");
+    assert_eq!(
+        include_str!("../src/api/router.rs").matches(".route(").count(),
+        1,
+        "only /openapi.json is not in itself"
+    );
     for (method, path) in &endpoints {
         let url = format!("http://{}{}", server.address(), filled(path));
         let response = Client::new().request(method.clone(), url).send().await.unwrap();

@@ -79,7 +79,12 @@ const ACTIONS: &[Line<[Fate; 3]>] = &[
     ("is out of stock", &[always(OutOfStock)], 1, [TurnsBack, TurnsBack, Stuck(Undone, Effect::NONE)]),
     ("fails once", &[once(ERROR)], 1, [Completes, Completes, Completes]),
     ("fails for ever", &[always(ERROR)], TRIES, [TurnsBack, TurnsBack, Stuck(Unknown, Effect::NONE)]),
-    ("fails, then is declined", &[once(ERROR), always(Decline)], 2, [TurnsBack, TurnsBack, Stuck(Unknown, Effect::NONE)]),
+    (
+        "fails, then is declined",
+        &[once(ERROR), always(Decline)],
+        2,
+        [TurnsBack, TurnsBack, Stuck(Unknown, Effect::NONE)],
+    ),
     ("loses its answer once", &[once(LostResponse)], 1, [Completes, Completes, Completes]),
     ("loses every answer", &[always(LostResponse)], TRIES, [Undoes, Completes, Stuck(Unknown, Effect::DONE)]),
     ("is answered late once", &[once(LATE)], 1, [Completes, Completes, Completes]),
@@ -137,11 +142,15 @@ const SIGABRT: i32 = 6;
 #[test]
 fn the_tables_are_about_every_step_of_the_definition() {
     let definition = lint::compile(shop::definition()).unwrap();
-    let written: Vec<_> = definition.steps.iter().map(|step| (step.name.as_str(), step.compensation().is_some())).collect();
+    let written: Vec<_> =
+        definition.steps.iter().map(|step| (step.name.as_str(), step.compensation().is_some())).collect();
     let known: Vec<_> = STEPS.iter().map(|step| (step.name, step.compensation().is_some())).collect();
     assert_eq!(written, known);
     let asked = definition.steps.iter().map(|step| step.call().is_some_and(|call| call.probe.is_some()));
-    assert_eq!(asked.collect::<Vec<_>>(), STEPS.iter().map(|step| matches!(step.kind, Kind::Asked(_))).collect::<Vec<_>>());
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        STEPS.iter().map(|step| matches!(step.kind, Kind::Asked(_))).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -220,8 +220,8 @@ impl Step {
                 self.error = None;
             }
             Event::DeadLetterSettled { settlement, .. } => self.note_settlement(settlement),
-            Event::CompensationFailed { failure, .. } => {
-                self.compensation_attempts += 1;
+            Event::CompensationFailed { attempt, failure, .. } => {
+                self.compensation_attempts = (self.compensation_attempts + 1).max(*attempt);
                 self.error = Some(failure.clone());
             }
             Event::CompensationDone { .. } => {

@@ -290,8 +290,8 @@ impl<'a> Draft<'a> {
             (Direction::Probe, StepState::Probing(inquiry)) if inquiry.spent + 1 == attempt => {
                 self.probe_answered(step, answer);
             }
-            (Direction::Compensation, StepState::Compensating(_)) if found.compensation_attempts + 1 == attempt => {
-                self.compensation_answered(step, answer);
+            (Direction::Compensation, StepState::Compensating(_)) if attempt > found.compensation_attempts => {
+                self.compensation_answered(step, attempt, answer);
             }
             _ => return Err(Refusal::Stale),
         }
@@ -570,15 +570,17 @@ impl<'a> Draft<'a> {
         request::compensation(self.definition, &self.saga, step, &compensation.call)
     }
 
-    /// The message itself is the intent, so receiving it writes no event.
+    /// The message itself is the intent, so receiving it writes no event. A message that is received again without a
+    /// result stands for an attempt whose answer was lost; the number of the attempt says so, because nothing else
+    /// keeps it.
     fn received(mut self, step: StepIndex, receives: u32) -> Result<Decision, Refusal> {
         let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
         let StepState::Compensating(undoing) = &found.state else { return Err(Refusal::Stale) };
         if self.saga.held {
             return Ok(self.finish());
         }
-        let claim = undoing.claim;
-        let attempt = found.compensation_attempts + 1;
+        let claim = if receives > 1 { Claim::Unknown } else { undoing.claim };
+        let attempt = found.compensation_attempts + receives.max(1);
         let why = match self.render_compensation(step) {
             _ if receives > RECEIVES => format!("its message was received {receives} times without a result"),
             Err(error) => format!("the compensation cannot be sent: {error}"),
@@ -594,11 +596,14 @@ impl<'a> Draft<'a> {
         Ok(self.finish())
     }
 
-    fn compensation_answered(&mut self, step: StepIndex, answer: &Answer) {
+    fn compensation_answered(&mut self, step: StepIndex, attempt: u32, answer: &Answer) {
         let Some(compensation) = self.definition.steps[step].compensation() else { return };
         let StepState::Compensating(undoing) = self.state(step) else { return };
         let since = undoing.since.unwrap_or(self.moment.now);
-        let (spent, claim) = (undoing.spent + 1, undoing.claim);
+        let spent = undoing.spent + 1;
+        // Whatever this attempt did, one before it may have undone the effect: nobody has its answer.
+        let others_lost = attempt > self.saga.steps[step].compensation_attempts + 1;
+        let claim = if others_lost { Claim::Unknown } else { undoing.claim };
         match classify_compensation(answer, compensation.not_found_is_done) {
             CompensationOutcome::Done => self.emit(Event::CompensationDone { step }),
             CompensationOutcome::Hopeless { failure } => self.die(step, claim, failure),
@@ -606,15 +611,17 @@ impl<'a> Draft<'a> {
                 match self.within(&compensation.retry, since, in_progress_ms(retry_after_ms)) {
                     Some(retry_at) => {
                         let trouble = Trouble::InProgress;
-                        self.emit(Event::CompensationFailed { step, trouble, failure, retry_at });
+                        self.emit(Event::CompensationFailed { step, attempt, trouble, failure, retry_at });
                     }
                     None => self.die(step, Claim::Unknown, failure),
                 }
             }
             CompensationOutcome::Again { failure, retry_after_ms, uncertain } => {
-                let trouble = if uncertain { Trouble::Unknown } else { Trouble::NotDone };
+                let trouble = if uncertain || others_lost { Trouble::Unknown } else { Trouble::NotDone };
                 match self.backoff(&compensation.retry, step, since, spent, retry_after_ms) {
-                    Some(retry_at) => self.emit(Event::CompensationFailed { step, trouble, failure, retry_at }),
+                    Some(retry_at) => {
+                        self.emit(Event::CompensationFailed { step, attempt, trouble, failure, retry_at });
+                    }
                     None => self.die(step, if uncertain { Claim::Unknown } else { claim }, failure),
                 }
             }

@@ -68,7 +68,15 @@ pub enum Event {
     /// A step's compensation was put in the queue.
     CompensationQueued { step: StepIndex, digest: String, claim: Claim },
     /// An attempt at the compensation did not succeed; another follows.
-    CompensationFailed { step: StepIndex, trouble: Trouble, failure: Failure, retry_at: Timestamp },
+    CompensationFailed {
+        step: StepIndex,
+        /// Numbers that are missing were attempts whose answers were lost.
+        #[serde(default)]
+        attempt: u32,
+        trouble: Trouble,
+        failure: Failure,
+        retry_at: Timestamp,
+    },
     /// A step's effect is undone.
     CompensationDone { step: StepIndex },
     /// The machine gave up on a step.

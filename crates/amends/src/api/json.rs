@@ -22,12 +22,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Value, ApiProblem> {
     value.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| explain(&error, fault.take()))
 }
 
-/// Reads JSON with the fields of `T`.
+/// Reads an object of JSON with the fields of `T`.
 ///
 /// # Errors
-/// As [`read`], and where a field is missing, unknown or of another type.
+/// As [`read`], and where it is no object, or a field is missing, unknown or of another type.
 pub(crate) fn read_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiProblem> {
-    read(bytes)?;
+    // `serde` would take a list for the fields in their order, and an empty one for their defaults.
+    if !read(bytes)?.is_object() {
+        return Err(ApiProblem::new(problem::BAD_BODY, "the body is no object; write its fields in braces"));
+    }
     serde_json::from_slice(bytes).map_err(|error| {
         ApiProblem::new(problem::BAD_BODY, format!("the body does not have the right fields: {error}"))
     })

@@ -1,7 +1,7 @@
 //! Mistakes in the configuration as people read them: where, what is wrong, how to mend it.
 
 use super::tree::Origin;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
 
 /// One mistake.
@@ -9,8 +9,6 @@ use std::fmt;
 pub(super) struct Problem {
     pub(super) origin: Origin,
     pub(super) fault: Fault,
-    /// Whether the line may be shown: one that holds a credential may not.
-    pub(super) secret: bool,
 }
 
 /// What is wrong, and how to mend it.
@@ -18,11 +16,18 @@ pub(super) struct Problem {
 pub(super) struct Fault {
     pub(super) message: String,
     pub(super) remedy: String,
+    /// Whether the line holds a credential and so must not be shown.
+    pub(super) secret: bool,
 }
 
 impl Fault {
     pub(super) fn new(message: impl Into<String>, remedy: impl Into<String>) -> Fault {
-        Fault { message: message.into(), remedy: remedy.into() }
+        Fault { message: message.into(), remedy: remedy.into(), secret: false }
+    }
+
+    /// The same fault of a value that must not be shown.
+    pub(super) fn hidden(self) -> Fault {
+        Fault { secret: true, ..self }
     }
 }
 
@@ -35,7 +40,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(file_name: &str, source: &str, problems: Vec<Problem>) -> ConfigError {
+    pub(super) fn new(file_name: &str, source: &str, mut problems: Vec<Problem>) -> ConfigError {
+        problems.sort_by_key(|problem| match &problem.origin {
+            Origin::File(span) => (0, span.start),
+            Origin::Variable(_) | Origin::Flag(_) => (1, 0),
+        });
         ConfigError { file_name: file_name.to_owned(), source: source.to_owned(), problems }
     }
 
@@ -48,27 +57,29 @@ impl ConfigError {
     }
 
     fn render_one(&self, problem: &Problem, renderer: &Renderer) -> String {
-        let Fault { message, remedy } = &problem.fault;
-        let help = Level::HELP.message(remedy.as_str());
-        match &problem.origin {
-            Origin::File(span) if !problem.secret => {
-                let snippet = Snippet::source(self.source.as_str()).path(self.file_name.as_str());
-                let place = AnnotationKind::Primary.span(span.clone());
-                renderer.render(&[Level::ERROR
-                    .primary_title(message.as_str())
-                    .element(snippet.annotation(place))
-                    .element(help)])
-            }
-            Origin::File(span) => {
+        let Fault { message, remedy, secret } = &problem.fault;
+        let title = match &problem.origin {
+            Origin::File(span) if *secret => {
                 let line = self.source[..span.start].matches('\n').count() + 1;
-                let title = format!("{message} ({}, line {line})", self.file_name);
-                renderer.render(&[Level::ERROR.primary_title(title).element(help)])
+                format!("{message} ({}, line {line})", self.file_name)
             }
-            Origin::Variable(_) | Origin::Flag(_) => {
-                let title = format!("{}: {message}", problem.origin);
-                renderer.render(&[Level::ERROR.primary_title(title).element(help)])
+            Origin::File(_) => message.clone(),
+            Origin::Variable(_) | Origin::Flag(_) => format!("{}: {message}", problem.origin),
+        };
+        let title = Level::ERROR.primary_title(title);
+        let span = match &problem.origin {
+            Origin::File(span) if !secret => span.clone(),
+            // There is no line to show, and so nothing that the help could be drawn below.
+            Origin::File(_) | Origin::Variable(_) | Origin::Flag(_) => {
+                let help = Level::HELP.secondary_title(remedy.as_str());
+                return [Group::with_title(title), Group::with_title(help)]
+                    .map(|group| renderer.render(&[group]))
+                    .join("\n");
             }
-        }
+        };
+        let snippet = Snippet::source(self.source.as_str()).path(self.file_name.as_str());
+        let snippet = snippet.annotation(AnnotationKind::Primary.span(span));
+        renderer.render(&[title.element(snippet).element(Level::HELP.message(remedy.as_str()))])
     }
 }
 

@@ -36,7 +36,7 @@ impl<'f> Section<'f> {
         match read(&node) {
             Ok(value) => Some(value),
             Err(fault) => {
-                self.report(node.origin, &format!("{}{key}", self.path), fault, false);
+                self.report(node.origin, &format!("{}{key}", self.path), fault);
                 None
             }
         }
@@ -76,7 +76,7 @@ impl<'f> Section<'f> {
                 Value::Text(_) | Value::Integer(_) | Value::List(_) | Value::Other(_) => {
                     let fault =
                         must_be("a table of settings", &node.value, format!("write [{}{key}.{name}]", self.path));
-                    self.report(node.origin, &format!("{}{key}.{name}", self.path), fault, false);
+                    self.report(node.origin, &format!("{}{key}.{name}", self.path), fault);
                 }
             }
         }
@@ -88,7 +88,7 @@ impl<'f> Section<'f> {
         for (name, (_, node)) in self.take_table(key) {
             match read(&name, &node) {
                 Ok(value) => values.push(value),
-                Err(fault) => self.report(node.origin, &format!("{}{key}.{name}", self.path), fault, true),
+                Err(fault) => self.report(node.origin, &format!("{}{key}.{name}", self.path), fault.hidden()),
             }
         }
         values
@@ -97,7 +97,7 @@ impl<'f> Section<'f> {
     /// Reports a mistake of the whole section, at `origin`.
     pub(super) fn fault(&mut self, origin: &Origin, fault: Fault) {
         let path = self.path.trim_end_matches('.').to_owned();
-        self.report(origin.clone(), &path, fault, false);
+        self.report(origin.clone(), &path, fault);
     }
 
     /// Ends the reading: what was not asked for is unknown.
@@ -123,7 +123,7 @@ impl<'f> Section<'f> {
             None => format!("the keys here are {}", listed(&self.known)),
         };
         let message = format!("there is no key `{}{name}`", self.path);
-        self.findings.problems.push(Problem { origin, fault: Fault::new(message, remedy), secret: false });
+        self.findings.problems.push(Problem { origin, fault: Fault::new(message, remedy) });
     }
 
     fn take(&mut self, key: &'static str) -> Option<(Origin, Node)> {
@@ -138,15 +138,15 @@ impl<'f> Section<'f> {
             Some((_, node)) => {
                 let path = format!("{}{key}", self.path);
                 let fault = must_be("a table", &node.value, format!("write [{path}] and its keys below it"));
-                self.report(node.origin, &path, fault, false);
+                self.report(node.origin, &path, fault);
                 Table::new()
             }
         }
     }
 
-    fn report(&mut self, origin: Origin, path: &str, fault: Fault, secret: bool) {
+    fn report(&mut self, origin: Origin, path: &str, fault: Fault) {
         let message = format!("`{path}` {}", fault.message);
-        self.findings.problems.push(Problem { origin, fault: Fault::new(message, fault.remedy), secret });
+        self.findings.problems.push(Problem { origin, fault: Fault { message, ..fault } });
     }
 }
 

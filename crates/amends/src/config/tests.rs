@@ -1,1 +1,221 @@
+use super::{Config, ConfigError, FlagValue, LogFormat, Sources, StoreLocation, section, tree};
+use amends_engine::Secret;
+use std::path::{Path, PathBuf};
 
+const EXAMPLE: &str = include_str!("../../amends.example.toml");
+const GUIDE: &str = include_str!("../../../../docs/configuration.md");
+
+/// The example with every setting in force: the lines whose `#` has no blank behind it.
+fn example() -> String {
+    let in_force = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting.to_owned(),
+        Some(_) | None => line.to_owned(),
+    };
+    EXAMPLE.lines().map(in_force).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads a configuration whose file is `amends.toml` of some directory.
+fn read(source: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let sources = Sources {
+        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..Sources::default()
+    };
+    let document = super::Document { name: "amends.toml", source, base: PathBuf::from("/etc/amends") };
+    document.read(&sources).map_err(|problems| ConfigError::new("amends.toml", source, problems).to_string())
+}
+
+fn refused(source: &str) -> String {
+    read(source, &[]).expect_err("this configuration has mistakes")
+}
+
+#[test]
+fn the_example_and_the_guide_know_every_key() {
+    let mut findings = section::Findings::default();
+    super::read::config(tree::parse(&example()).unwrap(), Path::new(""), &mut findings);
+    assert!(findings.known.contains(&"participants.NAME.breaker.open".to_owned()), "{:?}", findings.known);
+    for key in &findings.known {
+        let is_table = findings.known.iter().any(|other| other.starts_with(&format!("{key}.")));
+        let last = key.rsplit('.').next().unwrap();
+        let written = [format!("\n#{last} = "), format!(".{last}]\n")];
+        assert!(is_table || written.iter().any(|text| EXAMPLE.contains(text)), "the example does not have `{key}`");
+        assert!(is_table || GUIDE.contains(&format!("| `{key}` |")), "docs/configuration.md does not have `{key}`");
+    }
+}
+
+#[test]
+fn headers() {
+    let source = "[participants.payment]\nurl = \"http://127.0.0.1:7101\"\n\
+        headers = { Authorization = \"env:TOKEN\", x-key = \"file:key\", x-tenant = \"shop:1\" }\n";
+    let headers = &read(source, &[]).unwrap().participants["payment"].headers;
+    let expected = [
+        ("authorization".to_owned(), Secret::Env("TOKEN".into())),
+        ("x-key".to_owned(), Secret::File("/etc/amends/key".into())),
+        ("x-tenant".to_owned(), Secret::Plain("shop:1".into())),
+    ];
+    assert_eq!(*headers, expected);
+}
+
+#[test]
+fn the_environment_lies_over_the_file_and_flags_over_both() {
+    let file =
+        "store = \"sqlite:file.db\"\nlisten = \"127.0.0.1:1\"\n[participants.order-service]\nurl = \"http://a\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("amends.toml");
+    std::fs::write(&path, file).unwrap();
+    let variables = [
+        ("AMENDS_STORE", "sqlite:variable.db"),
+        ("AMENDS_LISTEN", "127.0.0.1:2"),
+        ("AMENDS_PARTICIPANTS__ORDER_SERVICE__IN_FLIGHT", "7"),
+        ("AMENDS_PARTICIPANTS__PAYMENT__URL", "https://payment.example/api"),
+        ("AMENDS_HTTP__HOSTS", "one.internal, Two.internal"),
+        ("AMENDS_LOG__FORMAT", "json"),
+        ("OTHER_LISTEN", "nonsense"),
+    ];
+    let sources = Sources {
+        file: Some(path),
+        variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        flags: vec![FlagValue { flag: "--listen", key: "listen", value: "127.0.0.1:3".into() }],
+    };
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(config.store, StoreLocation::Sqlite("variable.db".into()), "a variable's path begins where we are");
+    assert_eq!(config.participants["order-service"].in_flight, 7);
+    assert_eq!(config.participants["payment"].url.as_str(), "https://payment.example/api");
+    assert_eq!(config.http.hosts, ["one.internal", "two.internal"]);
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert!(config.unknown_variables.is_empty());
+}
+
+#[test]
+fn an_unknown_variable_is_only_warned_of() {
+    let variables = [
+        ("AMENDS_SERVICE_HOST", "10.0.0.1"),
+        ("AMENDS_PORT", "tcp://10.0.0.1:7700"),
+        ("AMENDS_SERVER", "http://127.0.0.1:7700"),
+        ("AMENDS_ACTOR", "somebody"),
+    ];
+    let config = read("", &variables).unwrap();
+    assert_eq!(config.unknown_variables, ["AMENDS_PORT", "AMENDS_SERVICE_HOST"]);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let error = read("listen = \"127.0.0.1:1\"\n", &[("AMENDS_LISTEN", "here"), ("AMENDS_LISTEN__PORT", "1")]);
+    insta::assert_snapshot!(error.unwrap_err());
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let sources = Sources { file: Some("nowhere/amends.toml".into()), ..Sources::default() };
+    let error = Config::load(&sources).unwrap_err().to_string();
+    assert!(error.starts_with("the configuration nowhere/amends.toml cannot be read: "), "{error}");
+}
+
+#[test]
+fn unknown_keys() {
+    let source = r#"
+listne = "127.0.0.1:7700"
+colour = "blue"
+
+[participants.inventory]
+url = "http://127.0.0.1:7101"
+inflight = 3
+
+[participants.inventory.breaker]
+failure = 3
+
+[htpp]
+connections = 5
+"#;
+    insta::assert_snapshot!(refused(source));
+}
+
+#[test]
+fn wrong_types_and_values() {
+    let source = r#"
+listen = 7700
+definitions = ""
+shutdown_grace = 10
+participants = { shipping = "http://127.0.0.1:7103" }
+
+[compensations]
+per_second = "many"
+visibility = "1 minute"
+
+[limits]
+live_sagas = 0
+
+[http]
+header_read_timeout = "1ms"
+hosts = "amends.internal"
+
+[log]
+format = "xml"
+level = "inof"
+"#;
+    insta::assert_snapshot!(refused(source));
+}
+
+#[test]
+fn wrong_participants() {
+    let source = r#"
+[participants.none]
+in_flight = 3
+[participants.Order]
+url = "http://127.0.0.1:7101"
+[participants.a]
+url = "127.0.0.1:7101"
+[participants.b]
+url = "http://user:password@127.0.0.1:7101"
+[participants.c]
+url = "http://127.0.0.1:7101/?tenant=1"
+[participants.d]
+url = "ftp://127.0.0.1"
+"#;
+    insta::assert_snapshot!(refused(source));
+}
+
+#[test]
+fn wrong_headers_are_told_without_their_line() {
+    let source = r#"
+[participants.a]
+url = "http://127.0.0.1:7101"
+headers = { idempotency-key = "sesame-1", "no header" = "sesame-2", authorization = "env:", x-key = "sesame\u0000" }
+"#;
+    let error = refused(source);
+    assert!(!error.contains("sesame"), "{error}");
+    insta::assert_snapshot!(error);
+}
+
+#[test]
+fn stores() {
+    for store in ["postgres://localhost/amends", "sqlite:", "sqlite::memory:", "amends.db", "mysql:amends"] {
+        let name = store.replace([':', '/', '.'], "-");
+        insta::assert_snapshot!(format!("store-{name}"), refused(&format!("store = \"{store}\"\n")));
+    }
+    let absolute = StoreLocation::parse("sqlite:/var/lib/amends.db", Path::new("/etc")).unwrap();
+    assert_eq!(absolute, StoreLocation::Sqlite("/var/lib/amends.db".into()));
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_refused() {
+    insta::assert_snapshot!(refused("listen = \"0.0.0.0:7700\"\n"));
+    for good in ["127.0.0.1:0", "127.3.2.1:80", "[::1]:7700", "localhost:7700"] {
+        assert!(read(&format!("listen = \"{good}\"\n"), &[]).is_ok(), "{good}");
+    }
+    for bad in ["[::]:7700", "192.168.0.1:7700", "[::ffff:10.0.0.1]:1", "7700", "localhost"] {
+        assert!(read(&format!("listen = \"{bad}\"\n"), &[]).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn mistakes_in_the_toml_itself() {
+    insta::assert_snapshot!(refused("listen = \"127.0.0.1:7700\nstore = \"sqlite:a.db\"\n"));
+    insta::assert_snapshot!("twice", refused("store = \"sqlite:a.db\"\nstore = \"sqlite:b.db\"\n"));
+}
+
+#[test]
+fn numbers_may_be_written_as_toml_allows() {
+    let config = read("[limits]\nlive_sagas = 1_000\n[compensations]\nper_second = 0x10\n", &[]).unwrap();
+    assert_eq!((config.live_sagas, config.compensations_per_second), (1_000, 16));
+}

@@ -44,7 +44,7 @@ impl StoreLocation {
                 "is a PostgreSQL database, and this version of Amends has no PostgreSQL store yet; write sqlite:PATH"
                     .into(),
             ),
-            Some(_) | None => Err(format!("`{text}` is not a store; write sqlite:PATH, such as sqlite:amends.db")),
+            Some(_) | None => Err(format!("is no store: `{text}`; write sqlite:PATH, such as sqlite:amends.db")),
         }
     }
 }
@@ -144,13 +144,12 @@ pub(super) fn url(node: &Node) -> Result<Url, Fault> {
         return wrong("must be an http or https URL");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Fault::new(
-            "has a user or a password in it",
-            "put credentials into `headers`, as env:NAME or file:PATH",
-        ));
+        let fault =
+            Fault::new("has a user or a password in it", "put credentials into `headers`, as env:NAME or file:PATH");
+        return Err(fault.hidden());
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return wrong("has a query or a fragment; it is only the beginning of an address");
+        return wrong("has a query or a fragment; it is only the beginning of an address").map_err(Fault::hidden);
     }
     Ok(url)
 }

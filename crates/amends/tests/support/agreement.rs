@@ -52,8 +52,7 @@ impl Evidence {
             }
         }
         let sagas = stream::iter(&ids).map(|id| client.saga(id)).buffered(8).try_collect().await.unwrap();
-        let histories: Vec<_> =
-            stream::iter(&ids).map(|id| client.events(id)).buffered(8).try_collect().await.unwrap();
+        let histories: Vec<_> = stream::iter(&ids).map(|id| client.events(id)).buffered(8).try_collect().await.unwrap();
         assert!(histories.iter().all(|page| page.next.is_none()), "a history is longer than a page");
         let letters = DeadLetterQuery { limit: Some(500), ..DeadLetterQuery::default() };
         Evidence {
@@ -97,8 +96,7 @@ impl Evidence {
             };
             let cents = |line: &Value| line["quantity"].as_u64().unwrap() * line["price_cents"].as_u64().unwrap();
             let total: u64 = lines.as_array().unwrap().iter().map(cents).sum();
-            let input =
-                json!({ "order_id": order_id, "customer_id": customer, "lines": lines, "total_cents": total });
+            let input = json!({ "order_id": order_id, "customer_id": customer, "lines": lines, "total_cents": total });
             if (&saga.key, &saga.input) != (order_id, &input) {
                 found.push(format!("saga {saga_id} is {} with {}, and not {input}", saga.key, saga.input));
             }

@@ -12,13 +12,13 @@ struct Part {
     work: u8,
     after: Option<Vec<prop::sample::Index>>,
     tries: u8,
-    /// Bits: at-most-once, probe, bare, gone, patient, reads, undo-reads.
-    flags: [bool; 7],
+    /// At-most-once, probe, bare, gone, patient, unsaid; then reads, undo-reads.
+    flags: [bool; 8],
 }
 
 fn part() -> impl Strategy<Value = Part> {
     let after = weighted(0.7, vec(any::<prop::sample::Index>(), 0..3));
-    let flags = [0.2, 0.4, 0.15, 0.15, 0.4, 0.2, 0.1].map(|chance| prop::bool::weighted(chance));
+    let flags = [0.2, 0.4, 0.15, 0.15, 0.4, 0.1, 0.2, 0.1].map(|chance| prop::bool::weighted(chance));
     (0u8..20, after, 1u8..4, flags).prop_map(|(work, after, tries, flags)| Part { work, after, tries, flags })
 }
 
@@ -26,7 +26,8 @@ fn part() -> impl Strategy<Value = Part> {
 pub fn line() -> impl Strategy<Value = String> {
     let pivot = weighted(0.5, part());
     let parts = (vec(part(), 0..5), pivot, vec(part(), 0..4), prop::bool::weighted(0.4));
-    parts.prop_filter("it has a step", |(before, pivot, behind, _)| before.len() + behind.len() > 0 || pivot.is_some())
+    parts
+        .prop_filter("it has a step", |(before, pivot, behind, _)| before.len() + behind.len() > 0 || pivot.is_some())
         .prop_map(|(before, pivot, behind, deadline)| {
             let mut writer = Writer::default();
             before.iter().for_each(|part| writer.before(part));
@@ -71,7 +72,11 @@ impl Writer {
     }
 
     fn picked(&self, picks: &[prop::sample::Index]) -> Vec<String> {
-        if self.names.is_empty() { Vec::new() } else { picks.iter().map(|pick| pick.get(&self.names).clone()).collect() }
+        if self.names.is_empty() {
+            Vec::new()
+        } else {
+            picks.iter().map(|pick| pick.get(&self.names).clone()).collect()
+        }
     }
 
     fn write(&mut self, part: &Part, kind: Option<&str>, after: Option<Vec<String>>, name: &str) {
@@ -93,14 +98,14 @@ impl Writer {
             _ => {
                 options.extend(kind.map(str::to_owned));
                 options.push(format!("tries={}", part.tries));
-                let names = ["once", "probe", "bare", "gone", "patient"];
+                let names = ["once", "probe", "bare", "gone", "patient", "unsaid"];
                 let given = names.iter().zip(part.flags).filter(|(name, given)| {
-                    *given && (kind.is_none() || !matches!(**name, "bare" | "gone"))
+                    *given && (kind.is_none() || !matches!(**name, "bare" | "gone" | "unsaid"))
                 });
                 options.extend(given.map(|(name, _)| (*name).to_owned()));
-                let read = first.iter().find(|name| self.readable.contains(name)).filter(|_| part.flags[5]);
+                let read = first.iter().find(|name| self.readable.contains(name)).filter(|_| part.flags[6]);
                 options.extend(read.map(|name| format!("reads={name}")));
-                if part.flags[6] && kind.is_none() {
+                if part.flags[7] && kind.is_none() {
                     options.push(format!("undo-reads={name}"));
                 }
                 if kind.is_none() {

@@ -64,7 +64,9 @@ fn any_move() -> impl Strategy<Value = Move> {
 #[test]
 fn whatever_happens_the_promise_is_kept() {
     let seen: RefCell<BTreeMap<&str, u64>> = RefCell::default();
-    let config = Config { cases: 3_000, failure_persistence: None, ..Config::default() };
+    // `PROPTEST_CASES=1000000` searches longer.
+    let config = Config::default();
+    let config = Config { cases: config.cases.max(3_000), failure_persistence: None, ..config };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&(plan::line(), proptest::collection::vec(any_move(), 0..60)), |(line, moves)| {
         let mut world = World::begin(&line);

@@ -28,7 +28,7 @@ const EVERY_STATE: &[Row] = &[
     ("a b(after=a,once,probe) c(after=a)", "a=200 c=422 recover", "doubt b, ask b?1 | compensating: a done, b unknown, c refused"),
     ("a b", "a=200 b=422 recover", "nothing | compensating: a compensating, b refused"),
     ("a b", "a=200 b=422 a. recover", "nothing | compensating: a compensating, b refused"),
-    ("a b", "a=200 b=422 a. recover a.2", "send a<1 | compensating: a compensating, b refused"),
+    ("a b", "a=200 b=422 a. recover a.2", "send a<2 | compensating: a compensating, b refused"),
     ("a b", "a=200 b=422 a. recover a<1=200", "undid a, compensated | compensated: a compensated, b refused"),
     ("a b", "a=200 b=422 a=503 recover", "nothing | compensating: a compensating, b refused"),
     ("a b", "a=200 b=422 a=200 recover", "nothing | compensated: a compensated, b refused"),

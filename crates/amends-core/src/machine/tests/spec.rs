@@ -3,7 +3,8 @@
 //! A step calls the participant `p` and, if it is compensatable, has a compensation. The options:
 //!
 //! - `pivot`, `retriable`; `after=a+b`, `after=` for a step that waits for none
-//! - `once`: at-most-once; `probe`: has a probe; `bare`: has no compensation; `gone`: 404 ends its compensation
+//! - `once`: at-most-once; `probe`: has a probe; `gone`: 404 ends its compensation
+//! - `bare`: there is nothing to undo; `unsaid`: the definition does not say how it is undone
 //! - `wait` (60 s), `sleep` (10 s), or `wait=5s`
 //! - `tries=3`: attempts, where the default is 2; `patient`: delays of seconds, where the default is none at all
 //! - `needs`, `undo-needs`, `probe-needs`: the call reads something that the input does not have
@@ -100,7 +101,7 @@ impl<'a> Step<'a> {
         }
         if self.has("bare") {
             lines.push("    compensation: none".into());
-        } else if kind.is_none() {
+        } else if kind.is_none() && !self.has("unsaid") {
             let gone = if self.has("gone") { ", not_found: done" } else { "" };
             let body = body("undo-needs", "undo-reads");
             lines

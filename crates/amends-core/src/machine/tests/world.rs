@@ -5,9 +5,7 @@ use super::spec;
 use super::stage::{Stage, operator, response};
 use crate::answer::Answer;
 use crate::definition::{Effects, Kind, StepIndex};
-use crate::machine::{
-    Claim, Command, Decision, Direction, Event, Phase, PlannedCall, Refusal, Settlement, StepState,
-};
+use crate::machine::{Claim, Command, Decision, Direction, Event, Phase, PlannedCall, Refusal, Settlement, StepState};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +39,8 @@ pub struct World {
     pub stage: Stage,
     pub accounts: Vec<Account>,
     answered: Vec<(PlannedCall, Answer)>,
+    /// How often each message was received since it was put in the queue.
+    receives: Vec<u32>,
     /// How often what was seen.
     pub seen: BTreeMap<&'static str, u64>,
 }
@@ -48,13 +48,13 @@ pub struct World {
 impl World {
     pub fn begin(line: &str) -> World {
         let definition = spec::definition(line);
-        let honours = |step: &crate::definition::Step| {
-            step.call().is_none_or(|work| work.effects == Effects::Idempotent)
-        };
+        let honours =
+            |step: &crate::definition::Step| step.call().is_none_or(|work| work.effects == Effects::Idempotent);
         let accounts = definition.steps.iter().map(|step| Account { honours_key: honours(step), ..Account::default() });
-        let accounts = accounts.collect();
+        let accounts: Vec<_> = accounts.collect();
+        let receives = vec![0; accounts.len()];
         let (stage, decision) = Stage::begin(definition);
-        let mut world = World { stage, accounts, answered: Vec::new(), seen: BTreeMap::new() };
+        let mut world = World { stage, accounts, answered: Vec::new(), receives, seen: BTreeMap::new() };
         world.judge(&decision);
         world
     }
@@ -85,8 +85,7 @@ impl World {
             Move::Receive { pick, receives } => {
                 let messages = self.stage.messages();
                 if let Some((step, _)) = picked(&messages, pick) {
-                    let receives = if receives == 255 { 21 } else { 1 };
-                    self.command(&Command::Received { step: *step, receives });
+                    self.receive(*step, if receives == 255 { 21 } else { 1 });
                 }
             }
             Move::Crash { coins } => self.crash(coins),
@@ -95,7 +94,7 @@ impl World {
             Move::Settle { pick, how } => {
                 let dead: Vec<_> = self.stage.saga.dead().map(|(step, _)| step).collect();
                 if let Some(step) = picked(&dead, pick) {
-                    self.settle(*step, how);
+                    let _ = self.settle(*step, how);
                 }
             }
         }
@@ -118,6 +117,15 @@ impl World {
 
     fn steps_where(&self, matches: impl Fn(&Account) -> bool) -> Vec<StepIndex> {
         (0..self.accounts.len()).filter(|step| matches(&self.accounts[*step])).collect()
+    }
+
+    /// The queue gives a message out again when nobody deals with it for long. Whoever is at it already lets it lie.
+    fn receive(&mut self, step: StepIndex, times: u32) {
+        self.receives[step] += times;
+        if self.stage.is_flying(step, Direction::Compensation) {
+            return;
+        }
+        self.command(&Command::Received { step, receives: self.receives[step] }).expect("a compensation is queued");
     }
 
     // --- Calls -----------------------------------------------------------------------------------------------
@@ -148,7 +156,11 @@ impl World {
             }
             190..=204 => {
                 self.perhaps(step, coin);
-                if outcome % 2 == 0 { response(425, retry_after, Value::Null) } else { response(409, Some(500), Value::Null) }
+                if outcome % 2 == 0 {
+                    response(425, retry_after, Value::Null)
+                } else {
+                    response(409, Some(500), Value::Null)
+                }
             }
             205..=229 if outcome % 2 == 0 => response(429, retry_after, Value::Null),
             205..=229 => Answer::NotSent { error: "nobody there".into() },
@@ -159,15 +171,19 @@ impl World {
     /// The participant does as it is asked.
     fn well(&mut self, step: StepIndex) -> Answer {
         let name = self.stage.definition.steps[step].name.clone();
-        if self.accounts[step].act() { response(200, None, json!({ "of": name })) } else { response(422, None, Value::Null) }
+        if self.accounts[step].act() {
+            response(200, None, json!({ "of": name }))
+        } else {
+            response(422, None, Value::Null)
+        }
     }
 
     /// The request has arrived, or will, or never does. A participant that can be asked does not answer about a
     /// request that is still under way; nor does one that keeps no tombstones get one.
     fn perhaps(&mut self, step: StepIndex, coin: u8) {
-        let work = self.stage.definition.steps[step].call().expect("only calls are answered");
-        let gone = work.compensation.as_ref().is_some_and(|compensation| compensation.not_found_is_done);
-        let may_be_late = work.probe.is_none() && !gone;
+        let written = &self.stage.definition.steps[step];
+        let gone = written.compensation().is_some_and(|compensation| compensation.not_found_is_done);
+        let may_be_late = written.call().is_some_and(|work| work.probe.is_none()) && !gone;
         match coin % 3 {
             0 => {
                 self.accounts[step].act();
@@ -213,10 +229,15 @@ impl World {
         }
     }
 
-    /// An answer that was given before changes nothing, unless the very same attempt was made again meanwhile.
+    /// An answer that was given before changes nothing, unless the very same attempt was made again meanwhile. A dead
+    /// letter does not keep the number of the last attempt at a compensation, so a retried one may count it again.
     fn repeat(&mut self, call: &PlannedCall, answer: Answer) {
         let PlannedCall { step, direction, attempt, .. } = *call;
-        if !self.stage.flying.iter().any(|other| (other.step, other.direction, other.attempt) == (step, direction, attempt)) {
+        let same = |other: &PlannedCall| (other.step, other.direction, other.attempt) == (step, direction, attempt);
+        let counted_again = direction == Direction::Compensation
+            && attempt > self.stage.saga.steps[step].compensation_attempts
+            && matches!(self.stage.saga.steps[step].state, StepState::Compensating(_));
+        if !counted_again && !self.stage.flying.iter().any(same) {
             let outcome = self.command(&Command::Answered { step, direction, attempt, answer });
             assert_eq!(outcome.err(), Some(Refusal::Stale), "a repeated answer was taken for a new one");
         }
@@ -257,12 +278,10 @@ impl World {
         let waiting: Vec<_> =
             steps.filter(|(_, step)| matches!(step.state, StepState::Waiting { .. })).map(|(step, _)| step).collect();
         let Some(step) = picked(&waiting, pick).copied() else { return };
-        let name = &self.stage.definition.steps[step].name;
-        let _ = self.command(&if well {
-            Command::Complete { step, output: Arc::new(json!({ "of": name })) }
-        } else {
-            Command::Fail { step, reason: "no".into() }
-        });
+        let output = self.output(step);
+        let command =
+            if well { Command::Complete { step, output } } else { Command::Fail { step, reason: "no".into() } };
+        self.command(&command).expect("it waits");
     }
 
     fn order(&mut self, which: u8) {
@@ -317,6 +336,9 @@ impl World {
         super::laws::at_most_once_is_kept(&self.stage.definition, &self.stage.history);
         for event in &decision.events {
             self.saw(event.name());
+            if let Event::CompensationQueued { step, .. } | Event::CompensationFailed { step, .. } = event {
+                self.receives[*step] = 0;
+            }
             self.judge_event(event);
         }
         self.audit();
@@ -361,7 +383,7 @@ impl World {
             if written.call().is_none() || account.left_alone {
                 continue;
             }
-            let stays = written.kind == Kind::Compensatable && written.compensation().is_none();
+            let stays = !written.leaves_something();
             match self.stage.saga.phase {
                 Phase::Completed { .. } => assert_eq!(account.net(), 1, "completed without {}", written.name),
                 Phase::Compensated { .. } if !stays => assert_eq!(account.net(), 0, "{} is left behind", written.name),
@@ -388,17 +410,19 @@ impl World {
     }
 
     fn heal_once(&mut self, moves: usize) {
+        let dead = self.stage.saga.dead().next().map(|(step, _)| step);
         if self.stage.saga.held {
             self.command(&Command::Resume(operator())).expect("what is held can be resumed");
         } else if let Some(call) = self.stage.flying.first().cloned() {
             self.answer(call, 0, 1);
         } else if let Some((step, at)) = self.stage.messages().into_iter().min_by_key(|(_, at)| *at) {
             self.stage.now = self.stage.now.max(at);
-            self.command(&Command::Received { step, receives: 1 }).expect("a message for a queued compensation");
-        } else if let Some(step) = self.stage.saga.dead().next().map(|(step, _)| step) {
+            self.receive(step, 1);
+        } else if let Some(step) = dead {
             // Tried again first; what cannot even be rendered is set right by hand after a while.
             let tried = if moves < 10 * self.accounts.len() { self.settle(step, 0) } else { Err(Refusal::Stale) };
-            tried.or_else(|_| self.settle(step, 5)).or_else(|_| self.settle(step, 4)).expect("a way out of a dead letter");
+            let undone = tried.or_else(|_| self.settle(step, 5));
+            undone.or_else(|_| self.settle(step, 4)).expect("there is a way out of every dead letter");
         } else {
             let waiting = self.stage.saga.steps.iter().any(|step| matches!(step.state, StepState::Waiting { .. }));
             if waiting { self.end(0, true) } else { self.pass(0) }
