@@ -113,7 +113,7 @@ pub struct Event {
     pub sequence: u64,
     /// When it was decided.
     pub at: String,
-    /// What happened, such as `step-done`.
+    /// What happened, such as `action-done`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The step it concerns, if it concerns one.
@@ -327,7 +327,7 @@ pub struct AuditEntry {
     pub at: String,
     /// Who did it.
     pub actor: String,
-    /// What was done, such as `dead-letter-retry`.
+    /// What was done, such as `dead letter: retry`.
     pub action: String,
     /// The saga it was done to.
     pub saga: String,

@@ -6,6 +6,7 @@ use amends::config::{Config, FlagValue, Sources};
 use amends::server::Server;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -99,4 +100,19 @@ async fn the_server_and_the_program_hand_out_the_same_document() {
     let printed = Command::new(env!("CARGO_BIN_EXE_amends")).arg("openapi").output().unwrap();
     assert!(printed.status.success());
     assert_eq!(String::from_utf8(printed.stdout).unwrap().trim_end(), api::openapi().trim_end());
+}
+
+#[test]
+fn the_documentation_has_every_endpoint_and_every_problem() {
+    let documentation = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let documentation = std::fs::read_to_string(documentation).unwrap();
+    for (method, path) in endpoints(&document()) {
+        let name = if method == Method::POST { "definition" } else { "id" };
+        let endpoint = format!("| `{method} {}` |", path.replace("definition_or_id", name));
+        assert!(documentation.contains(&endpoint), "{endpoint} is not in docs/api.md");
+    }
+    for kind in api::problem::ALL {
+        let row = format!("| `{}` | {} | {} |", kind.name, kind.status, kind.title);
+        assert!(documentation.contains(&row), "docs/api.md has no line {row}");
+    }
 }

@@ -68,57 +68,47 @@ const ERROR: FaultKind = FaultKind::Error { status: 503 };
 const LATE: FaultKind = FaultKind::TimeoutAfterEffect { hold_ms: 1_500 };
 const BUSY: FaultKind = FaultKind::RateLimit { retry_after_s: 0 };
 const BUSY_FOR_A_SECOND: FaultKind = FaultKind::RateLimit { retry_after_s: 1 };
-/// One of these strikes the second request, the next one the third, and so on: each counts only what those before it
-/// in the list let pass.
-const LATER: [Plant; 3] = [Plant { nth: Some(2), ..always(BUSY) }; 3];
+/// The first of these strikes the second request, the next one the third, and so on: each counts only what those before
+/// it in the list let pass.
+const LATER: Plant = Plant { nth: Some(2), ..always(BUSY) };
+const LOST_THEN_BUSY: [Plant; 4] = [once(LostResponse), LATER, LATER, LATER];
+/// What is there of a step's effect: it never was, it is, it was undone.
+const NEVER: Effect = Effect::NONE;
+const THERE: Effect = Effect::DONE;
+const GONE: Effect = Effect::UNDONE;
 
 /// What can go wrong with an action, and what follows for a step that can be undone, for one whose participant is
 /// asked, and for one that only goes forward.
 const ACTIONS: &[Line<[Fate; 3]>] = &[
-    ("is declined", &[always(Decline)], 1, [TurnsBack, TurnsBack, Stuck(Undone, Effect::NONE)]),
-    ("is out of stock", &[always(OutOfStock)], 1, [TurnsBack, TurnsBack, Stuck(Undone, Effect::NONE)]),
+    ("is declined", &[always(Decline)], 1, [TurnsBack, TurnsBack, Stuck(Undone, NEVER)]),
+    ("is out of stock", &[always(OutOfStock)], 1, [TurnsBack, TurnsBack, Stuck(Undone, NEVER)]),
     ("fails once", &[once(ERROR)], 1, [Completes, Completes, Completes]),
-    ("fails for ever", &[always(ERROR)], TRIES, [TurnsBack, TurnsBack, Stuck(Unknown, Effect::NONE)]),
-    (
-        "fails, then is declined",
-        &[once(ERROR), always(Decline)],
-        2,
-        [TurnsBack, TurnsBack, Stuck(Unknown, Effect::NONE)],
-    ),
+    ("fails for ever", &[always(ERROR)], TRIES, [TurnsBack, TurnsBack, Stuck(Unknown, NEVER)]),
+    ("fails, then is declined", &[once(ERROR), always(Decline)], 2, [TurnsBack, TurnsBack, Stuck(Unknown, NEVER)]),
     ("loses its answer once", &[once(LostResponse)], 1, [Completes, Completes, Completes]),
-    ("loses every answer", &[always(LostResponse)], TRIES, [Undoes, Completes, Stuck(Unknown, Effect::DONE)]),
+    ("loses every answer", &[always(LostResponse)], TRIES, [Undoes, Completes, Stuck(Unknown, THERE)]),
     ("is answered late once", &[once(LATE)], 1, [Completes, Completes, Completes]),
-    ("is always answered late", &[always(LATE)], TRIES, [Undoes, Completes, Stuck(Unknown, Effect::DONE)]),
+    ("is always answered late", &[always(LATE)], TRIES, [Undoes, Completes, Stuck(Unknown, THERE)]),
     ("is rate limited once", &[once(BUSY_FOR_A_SECOND)], 1, [Completes, Completes, Completes]),
-    ("is rate limited for ever", &[always(BUSY)], TRIES, [TurnsBack, TurnsBack, Stuck(Undone, Effect::NONE)]),
-    (
-        "loses its answer, then is rate limited",
-        &[once(LostResponse), LATER[0], LATER[1], LATER[2]],
-        TRIES,
-        [Undoes, Completes, Stuck(Unknown, Effect::DONE)],
-    ),
+    ("is rate limited for ever", &[always(BUSY)], TRIES, [TurnsBack, TurnsBack, Stuck(Undone, NEVER)]),
+    ("loses its answer, then is rate limited", &LOST_THEN_BUSY, TRIES, [Undoes, Completes, Stuck(Unknown, THERE)]),
 ];
 
 /// What can go wrong with a compensation. What is claimed is for a step that is known to be done. Unlike an action's,
 /// the refusal of a compensation is not kept, so each try meets it anew.
 const COMPENSATIONS: &[Line<Fate>] = &[
-    ("is declined", &[always(Decline)], TRIES, Stuck(Done, Effect::DONE)),
-    ("is refused for ever", &[always(OutOfStock)], TRIES, Stuck(Done, Effect::DONE)),
+    ("is declined", &[always(Decline)], TRIES, Stuck(Done, THERE)),
+    ("is refused for ever", &[always(OutOfStock)], TRIES, Stuck(Done, THERE)),
     ("fails once", &[once(ERROR)], 1, Undoes),
-    ("fails for ever", &[always(ERROR)], TRIES, Stuck(Unknown, Effect::DONE)),
-    ("fails, then is declined", &[once(ERROR), always(Decline)], TRIES, Stuck(Unknown, Effect::DONE)),
+    ("fails for ever", &[always(ERROR)], TRIES, Stuck(Unknown, THERE)),
+    ("fails, then is declined", &[once(ERROR), always(Decline)], TRIES, Stuck(Unknown, THERE)),
     ("loses its answer once", &[once(LostResponse)], 1, Undoes),
-    ("loses every answer", &[always(LostResponse)], TRIES, Stuck(Unknown, Effect::UNDONE)),
+    ("loses every answer", &[always(LostResponse)], TRIES, Stuck(Unknown, GONE)),
     ("is answered late once", &[once(LATE)], 1, Undoes),
-    ("is always answered late", &[always(LATE)], TRIES, Stuck(Unknown, Effect::UNDONE)),
+    ("is always answered late", &[always(LATE)], TRIES, Stuck(Unknown, GONE)),
     ("is rate limited once", &[once(BUSY_FOR_A_SECOND)], 1, Undoes),
-    ("is rate limited for ever", &[always(BUSY)], TRIES, Stuck(Done, Effect::DONE)),
-    (
-        "loses its answer, then is rate limited",
-        &[once(LostResponse), LATER[0], LATER[1], LATER[2]],
-        TRIES,
-        Stuck(Unknown, Effect::UNDONE),
-    ),
+    ("is rate limited for ever", &[always(BUSY)], TRIES, Stuck(Done, THERE)),
+    ("loses its answer, then is rate limited", &LOST_THEN_BUSY, TRIES, Stuck(Unknown, GONE)),
 ];
 
 /// What can go wrong with the question whether the charge happened: first what leads to it, for ever.
@@ -142,15 +132,15 @@ const SIGABRT: i32 = 6;
 #[test]
 fn the_tables_are_about_every_step_of_the_definition() {
     let definition = lint::compile(shop::definition()).unwrap();
-    let written: Vec<_> =
-        definition.steps.iter().map(|step| (step.name.as_str(), step.compensation().is_some())).collect();
-    let known: Vec<_> = STEPS.iter().map(|step| (step.name, step.compensation().is_some())).collect();
-    assert_eq!(written, known);
-    let asked = definition.steps.iter().map(|step| step.call().is_some_and(|call| call.probe.is_some()));
-    assert_eq!(
-        asked.collect::<Vec<_>>(),
-        STEPS.iter().map(|step| matches!(step.kind, Kind::Asked(_))).collect::<Vec<_>>()
-    );
+    let written = definition.steps.iter().map(|step| {
+        let is_asked = step.call().is_some_and(|call| call.probe.is_some());
+        (step.name.as_str(), step.compensation().is_some(), is_asked)
+    });
+    let known = STEPS.iter().map(|step| {
+        let is_asked = matches!(step.kind, Kind::Asked(_));
+        (step.name, step.compensation().is_some(), is_asked)
+    });
+    assert_eq!(written.collect::<Vec<_>>(), known.collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

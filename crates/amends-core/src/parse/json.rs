@@ -36,8 +36,9 @@ impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Option<Node> {
         self.blanks();
         let start = self.at;
-        if depth == limits::JSON_DEPTH + 1 {
+        if depth > limits::JSON_DEPTH {
             document::too_deep(start, self.problems);
+            return self.skip();
         }
         let value = match self.source.as_bytes().get(start)? {
             b'{' => self.map(depth)?,
@@ -46,6 +47,15 @@ impl Reader<'_> {
             _ => self.word()?,
         };
         Some(Node { span: start..self.at, value })
+    }
+
+    /// Passes over a value without looking into it: `serde_json` does that in a loop, so no depth exhausts the stack.
+    fn skip(&mut self) -> Option<Node> {
+        let start = self.at;
+        let mut values = serde_json::Deserializer::from_str(&self.source[start..]).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        self.at += values.byte_offset();
+        Some(Node { span: start..self.at, value: Value::Null })
     }
 
     fn list(&mut self, depth: usize) -> Option<Value> {

@@ -3,5 +3,4 @@
 
 mod laws;
 mod play;
-mod scratch;
 mod transitions;

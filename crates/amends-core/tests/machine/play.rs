@@ -35,7 +35,6 @@ pub struct Play {
     pub definition: Definition,
     pub saga: Saga,
     pub now: Timestamp,
-    pub begun_at: Timestamp,
     /// What was sent, in order, such as `a`, `ask a`, `undo a`.
     pub sent: Vec<String>,
     /// When each of them was sent.
@@ -63,7 +62,7 @@ impl Play {
         let first = begin(&definition, start, Moment { now, chance: 1 });
         let (saga, flying) = (first.saga, first.calls);
         let (sent, sent_at, script_of) = (Vec::new(), Vec::new(), HashMap::new());
-        let mut play = Play { definition, saga, now, begun_at: now, sent, sent_at, flying, script: script_of };
+        let mut play = Play { definition, saga, now, sent, sent_at, flying, script: script_of };
         play.flying.clone().iter().for_each(|call| play.log(call));
         let mut refusal = None;
         for part in script.split('|').map(str::trim) {
@@ -85,6 +84,7 @@ impl Play {
         let command = self.read_command(part);
         if command == Command::Recover {
             self.flying.clear();
+            self.script.values_mut().for_each(|answers| answers.retain(|answer| answer != "hold"));
         }
         self.command(&command)
     }
@@ -92,6 +92,7 @@ impl Play {
     fn learn(&mut self, line: &str) {
         let (who, answers) = line.split_once(':').expect("a name before the answers");
         let queue = self.script.entry(who.trim().to_owned()).or_default();
+        queue.retain(|answer| answer != "hold");
         for answer in answers.split(',').map(str::trim) {
             let (answer, times) = answer.split_once(" x").unwrap_or((answer, "1"));
             let times = times.parse().expect("a number of times");
@@ -199,7 +200,7 @@ impl Play {
         Command::Settle { letter, settlement, operator: operator() }
     }
 
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let steps = self.definition.steps.iter().zip(&self.saga.steps);
         let steps: Vec<_> = steps.map(|(step, found)| format!("{} {}", step.name, found.status().as_str())).collect();
         format!("{}: {}; {}", self.saga.status().as_str(), steps.join(", "), self.sent.join(" "))

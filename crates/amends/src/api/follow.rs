@@ -4,6 +4,9 @@
 //! A follower never slows the engine down: one that is too slow, and everyone when this task itself was too slow,
 //! finds its channel closed. That means: follow again, and read from the store what was missed.
 
+#[cfg(test)]
+mod tests;
+
 use amends_engine::{Committed, Engine};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,7 +1,6 @@
 //! What must hold after every decision, whatever led to it.
 
 use super::stage::Stage;
-use crate::answer::{ActionOutcome, classify_action};
 use crate::definition::{Definition, Effects, Kind, StepIndex};
 use crate::machine::{
     Command, Decision, Direction, Event, Moment, Phase, Refusal, Saga, Settlement, StepState, Trouble, apply, decide,
@@ -264,9 +263,4 @@ pub fn at_most_once_is_kept(definition: &Definition, history: &[(Timestamp, Even
             _ => {}
         }
     }
-}
-
-/// Whether an answer says that the action took effect.
-pub fn is_done(answer: &crate::answer::Answer) -> bool {
-    matches!(classify_action(answer), ActionOutcome::Done { .. })
 }

@@ -20,7 +20,7 @@ use super::spec;
 use super::stage::{Stage, operator, response};
 use crate::answer::Answer;
 use crate::definition::StepIndex;
-use crate::machine::{Claim, Command, Decision, Direction, Event, Refusal, Settlement, StepState, Trouble};
+use crate::machine::{Command, Decision, Direction, Event, Refusal, Settlement, StepState, Trouble};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -231,8 +231,3 @@ fn describe_settlement(settlement: &Settlement) -> &'static str {
     }
 }
 
-/// The claim of a dead letter, for those who ask.
-pub fn claim(stage: &Stage, name: &str) -> Option<Claim> {
-    let step = stage.definition.step(name)?;
-    stage.saga.dead().find(|(dead, _)| *dead == step).map(|(_, death)| death.claim)
-}

@@ -70,12 +70,6 @@ impl Stage {
         Ok(decision)
     }
 
-    /// The answer to a call.
-    pub fn answer(&mut self, call: &PlannedCall, answer: Answer) -> Result<Decision, Refusal> {
-        let PlannedCall { step, direction, attempt, .. } = *call;
-        self.command(&Command::Answered { step, direction, attempt, answer })
-    }
-
     /// Whether a call of this step is in flight.
     pub fn is_flying(&self, step: StepIndex, direction: Direction) -> bool {
         self.flying.iter().any(|call| (call.step, call.direction) == (step, direction))

@@ -88,7 +88,7 @@ impl World {
                     self.receive(*step, if receives == 255 { 21 } else { 1 });
                 }
             }
-            Move::Crash { coins } => self.crash(coins),
+            Move::Crash { coins } => self.crash(|index| coins.rotate_left(index)),
             Move::End { pick, well } => self.end(pick, well),
             Move::Order { which } => self.order(which),
             Move::Settle { pick, how } => {
@@ -243,12 +243,13 @@ impl World {
         }
     }
 
-    fn crash(&mut self, coins: u8) {
-        for (index, call) in self.stage.flying.clone().into_iter().enumerate() {
-            let coin = coins.rotate_left(index as u32);
+    /// Whatever was in flight has lost its answer; the coin says whether it arrived.
+    pub fn crash(&mut self, coin: impl Fn(u32) -> u8) {
+        for (index, call) in (0..).zip(self.stage.flying.clone()) {
+            let coin = coin(index);
             match call.direction {
                 Direction::Action => self.perhaps(call.step, coin),
-                Direction::Compensation if coin % 2 == 0 => self.accounts[call.step].undo(),
+                Direction::Compensation if coin % 3 == 0 => self.accounts[call.step].undo(),
                 Direction::Compensation | Direction::Probe => {}
             }
             self.saw(match call.direction {
@@ -409,7 +410,8 @@ impl World {
         panic!("it does not come to an end in {bound} moves: {:#?}", self.stage.saga);
     }
 
-    fn heal_once(&mut self, moves: usize) {
+    /// One move of [`World::heal`].
+    pub fn heal_once(&mut self, moves: usize) {
         let dead = self.stage.saga.dead().next().map(|(step, _)| step);
         if self.stage.saga.held {
             self.command(&Command::Resume(operator())).expect("what is held can be resumed");
