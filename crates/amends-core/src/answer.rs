@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// What came back from one call, before anyone judged it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {

@@ -3,6 +3,9 @@
 //! The delay is *full jitter*: uniform between zero and an exponentially growing ceiling, so that callers who
 //! failed together do not come back together (Brooker, "Exponential Backoff and Jitter", AWS, 2015).
 
+#[cfg(test)]
+mod tests;
+
 /// How often and how soon something is tried again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {

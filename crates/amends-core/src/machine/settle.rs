@@ -36,7 +36,9 @@ fn check(draft: &Draft<'_>, step: StepIndex, direction: Direction, settlement: &
         (Settlement::Retry, Direction::Action) if !is_forward => {
             "the saga is being undone, so no action is sent any more: find out whether it happened and resolve it"
         }
-        (Settlement::Retry, Direction::Compensation) if draft.definition.steps[step].compensation().is_none() => {
+        (Settlement::Retry | Settlement::Done { .. }, Direction::Compensation)
+            if draft.definition.steps[step].compensation().is_none() =>
+        {
             "the definition has no compensation for this step: undo it by hand and resolve it, or skip it"
         }
         (Settlement::Undone, Direction::Action | Direction::Probe) if is_forward && kind == Kind::Retriable => {

@@ -160,6 +160,10 @@ fn encode_rows(
 ) -> Result<(), fmt::Error> {
     for (labels, value) in rows {
         let labels = labels.as_slice();
+        // An empty set of labels would be written as empty braces, which not every reader takes.
+        if labels.is_empty() {
+            return encode(metric, *value);
+        }
         encode(metric.encode_family(&labels)?, *value)?;
     }
     Ok(())

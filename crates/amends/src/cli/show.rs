@@ -150,7 +150,7 @@ pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, 
     let id = plain(&letter.id);
     let what = match &letter.step {
         Some(step) => format!("the {} of {}", plain(&letter.direction), plain(step)),
-        None => "the saga, which cannot be read".to_owned(),
+        None => "the saga, which cannot be read,".to_owned(),
     };
     let mut text = format!("{BOLD}{id}{BOLD:#}: {what} was given up {}\n", relative(&letter.opened_at, now));
     let _ = writeln!(text, "{}{}{:#}", RED, plain(&letter.error), RED);

@@ -1,1 +1,243 @@
+use super::show::{self, Background};
+use super::table::{Cell, lay_out};
+use amends_client::{AuditEntry, Claim, DeadLetter, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use anstream::adapter::strip_str;
+use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
+use serde_json::{Value, json};
 
+const ID: &str = "0197a3c2-7d3e-7c41-9a55-3f0e8c1d2b6a";
+
+fn now() -> Timestamp {
+    "2026-03-01T03:00:00Z".parse().unwrap()
+}
+
+fn step(name: &str, status: StepStatus, attempts: u32) -> Step {
+    Step {
+        name: name.into(),
+        status,
+        attempts,
+        compensation_attempts: 0,
+        idempotency_key: (attempts > 0).then(|| format!("A-1017-{ID}-{name}")),
+        output: Value::Null,
+        error: None,
+        next_at: None,
+    }
+}
+
+fn saga(status: SagaStatus, steps: Vec<Step>) -> Saga {
+    Saga {
+        id: ID.into(),
+        definition: "order-fulfilment".into(),
+        version: "5f".repeat(32),
+        key: "A-1017".into(),
+        status,
+        paused: false,
+        reason: None,
+        input: json!({ "order_id": "A-1017" }),
+        created_at: "2026-03-01T02:47:48.000Z".into(),
+        deadline_at: None,
+        finished_at: None,
+        steps,
+    }
+}
+
+fn letter() -> DeadLetter {
+    DeadLetter {
+        id: format!("{ID}.14"),
+        saga: ID.into(),
+        definition: "order-fulfilment".into(),
+        key: "A-1017".into(),
+        step: Some("charge-payment".into()),
+        direction: "compensation".into(),
+        claim: Claim::Done,
+        error: "answered 403: refunds are closed at night".into(),
+        opened_at: "2026-03-01T02:58:30.000Z".into(),
+        closed_at: None,
+        resolution: None,
+    }
+}
+
+fn event(sequence: u64, at: &str, kind: &str, step: &str, detail: Value) -> Event {
+    let step = (!step.is_empty()).then(|| step.to_owned());
+    Event { sequence, at: format!("2026-03-01T{at}Z"), kind: kind.into(), step, detail }
+}
+
+/// What stands on a terminal, without its colours.
+fn seen(text: &str) -> String {
+    strip_str(text).to_string()
+}
+
+#[test]
+fn a_stuck_saga_says_why_and_what_to_do() {
+    let charge = Step {
+        compensation_attempts: 12,
+        error: Some("answered 403: refunds are closed at night".into()),
+        ..step("charge-payment", StepStatus::Dead, 2)
+    };
+    let release = Step {
+        compensation_attempts: 3,
+        error: Some("answered 500".into()),
+        next_at: Some("2026-03-01T03:00:05.000Z".into()),
+        ..step("reserve-inventory", StepStatus::Compensating, 1)
+    };
+    let refused = Step { error: Some("answered 409: no courier".into()), ..step("ship", StepStatus::Refused, 1) };
+    let reason = "the compensation of charge-payment was given up: answered 403: refunds are closed at night";
+    let saga = Saga {
+        reason: Some(reason.into()),
+        ..saga(SagaStatus::Stuck, vec![release, charge, refused, step("confirm", StepStatus::Skipped, 0)])
+    };
+    insta::assert_snapshot!(seen(&show::saga(&saga, &[letter()], now())));
+}
+
+#[test]
+fn a_saga_that_waits_offers_what_it_waits_for() {
+    let approval =
+        Step { next_at: Some("2026-03-02T03:00:00.000Z".into()), ..step("approval", StepStatus::Waiting, 0) };
+    let saga = Saga {
+        paused: true,
+        deadline_at: Some("2026-03-03T15:00:00.000Z".into()),
+        ..saga(SagaStatus::Running, vec![step("reserve-inventory", StepStatus::Done, 1), approval])
+    };
+    insta::assert_snapshot!(seen(&show::saga(&saga, &[], now())));
+}
+
+#[test]
+fn a_saga_that_is_over_offers_nothing() {
+    let saga = Saga {
+        finished_at: Some("2026-03-01T02:47:49.204Z".into()),
+        ..saga(SagaStatus::Completed, vec![step("reserve-inventory", StepStatus::Done, 1)])
+    };
+    insta::assert_snapshot!(seen(&show::saga(&saga, &[], now())));
+    assert_eq!(seen(&show::outcome(&saga, now())), "completed 12m 10s ago (it took 1s)");
+}
+
+#[test]
+fn a_dead_letter_shows_what_was_tried() {
+    let background = Background {
+        step: step("charge-payment", StepStatus::Dead, 2),
+        began: "2026-03-01T02:47:48Z".parse().unwrap(),
+        events: vec![
+            event(4, "02:47:48.120", "action-started", "charge-payment", json!({ "attempt": 1, "digest": "d" })),
+            event(
+                5,
+                "02:47:48.620",
+                "action-failed",
+                "charge-payment",
+                json!({ "trouble": "unknown", "failure": { "message": "answered 503" }, "retry_at": "2026-03-01T02:47:49Z" }),
+            ),
+            event(6, "02:47:49.001", "action-started", "charge-payment", json!({ "attempt": 2, "digest": "d" })),
+            event(
+                14,
+                "02:58:30.000",
+                "dead-lettered",
+                "charge-payment",
+                json!({ "failure": { "message": "answered 403" } }),
+            ),
+        ],
+    };
+    insta::assert_snapshot!(seen(&show::dead_letter(&letter(), Some(&background), now())));
+    let unreadable = DeadLetter { step: None, direction: "saga".into(), claim: Claim::Unknown, ..letter() };
+    insta::assert_snapshot!("unreadable", seen(&show::dead_letter(&unreadable, None, now())));
+    let settled = DeadLetter {
+        closed_at: Some("2026-03-01T02:59:59.500Z".into()),
+        resolution: Some("undone by ada: refunded by hand".into()),
+        ..letter()
+    };
+    insta::assert_snapshot!("settled", seen(&show::dead_letter(&settled, None, now())));
+}
+
+#[test]
+fn lists() {
+    let summary = |key: &str, status, reason: Option<&str>| SagaSummary {
+        id: ID.into(),
+        definition: "order-fulfilment".into(),
+        version: String::new(),
+        key: key.into(),
+        status,
+        paused: status == SagaStatus::Running,
+        reason: reason.map(str::to_owned),
+        created_at: "2026-02-27T20:00:00.000Z".into(),
+        finished_at: None,
+    };
+    let sagas = [
+        summary("A-1", SagaStatus::Running, None),
+        summary("größer-2", SagaStatus::Compensated, Some("step ship had no effect")),
+        summary("注文-3", SagaStatus::Completed, None),
+    ];
+    let entry = AuditEntry {
+        id: 1,
+        at: "2026-03-01T02:59:59.500Z".into(),
+        actor: "ada".into(),
+        action: "pause".into(),
+        saga: ID.into(),
+        step: None,
+        reason: "the warehouse moves".into(),
+    };
+    let text = [show::sagas(&sagas, now()), show::dead_letters(&[letter()], now()), show::audit(&[entry])].join("\n");
+    insta::assert_snapshot!(seen(&text));
+    assert_eq!(show::sagas(&[], now()), "no sagas\n");
+}
+
+#[test]
+fn events_are_aligned_lines() {
+    let began = "2026-03-01T02:47:48Z".parse().unwrap();
+    let operator = json!({ "operator": { "actor": "ada", "reason": "the warehouse moves" } });
+    let events = [
+        event(1, "02:47:48.000", "started", "", json!({ "input": {} })),
+        event(2, "02:47:48.120", "action-started", "charge-payment", json!({ "attempt": 3 })),
+        event(3, "02:48:00.000", "paused", "", operator),
+        event(
+            4,
+            "03:47:48.007",
+            "wait-started",
+            "a-step-with-quite-a-long-name",
+            json!({ "until": "2026-03-02T00:00:00.000Z" }),
+        ),
+        event(5, "03:47:49.000", "compensation-entered", "", json!({ "reason": "the deadline passed" })),
+        event(6, "03:47:49.000", "something-new", "", Value::Null),
+    ];
+    let lines: Vec<String> = events.iter().map(|event| show::event(event, began)).collect();
+    insta::assert_snapshot!(seen(&lines.join("\n")));
+}
+
+#[test]
+fn what_comes_from_elsewhere_cannot_steer_the_terminal() {
+    let hostile = "\u{1b}[2J\u{1b}]0;owned\u{7}done\r\nerror: all is well\u{9b}1m";
+    let step = Step { error: Some(hostile.into()), ..step("charge-payment", StepStatus::Running, 1) };
+    let saga = Saga { key: hostile.into(), reason: Some(hostile.into()), ..saga(SagaStatus::Running, vec![step]) };
+    let letter = DeadLetter { error: hostile.into(), key: hostile.into(), ..letter() };
+    let event = event(1, "02:47:48.000", "action-failed", "x", json!({ "failure": { "message": hostile } }));
+    let failure = super::Failure::from(amends_client::Error::Refused(Box::new(amends_client::Problem {
+        kind: String::new(),
+        title: String::new(),
+        status: 400,
+        detail: hostile.into(),
+        diagnostics: Vec::new(),
+    })));
+    let texts = [
+        show::saga(&saga, std::slice::from_ref(&letter), now()),
+        show::dead_letter(&letter, None, now()),
+        show::dead_letters(&[letter], now()),
+        show::event(&event, now()),
+        show::outcome(&saga, now()),
+        format!("{failure:?}"),
+    ];
+    for text in texts {
+        // Only the colours that this program writes itself are left.
+        assert!(!text.contains("\u{1b}[2J") && !text.contains("\u{1b}]"), "{text:?}");
+        assert!(!text.contains(['\u{7}', '\r', '\u{9b}']), "{text:?}");
+    }
+}
+
+#[test]
+fn columns_in_which_nothing_stands_are_left_out() {
+    let red = AnsiColor::Red.on_default();
+    let rows = vec![
+        vec![Cell::from("a"), Cell::from(""), Cell::styled("stuck", red), Cell::from("")],
+        vec![Cell::from("long"), Cell::from(""), Cell::from(""), Cell::styled("last", Style::new())],
+    ];
+    let text = lay_out(&["ID", "NOTHING", "STATUS", "WHY"], &rows, 2);
+    assert_eq!(seen(&text), "  ID    STATUS  WHY\n  a     stuck\n  long          last\n");
+    assert!(text.contains("\u{1b}[31mstuck\u{1b}[0m"), "{text:?}");
+}

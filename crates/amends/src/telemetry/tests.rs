@@ -32,11 +32,13 @@ steps:
 const CALLER_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER_SPAN: &str = "00f067aa0ba902b7";
 
+/// A call: its step, direction and attempt, as its headers say them.
+type Place = (String, String, String);
+
 /// What the participants and the collector were sent.
 #[derive(Clone, Default)]
 struct Seen {
-    /// `traceparent` by step, direction and attempt.
-    traceparents: Arc<Mutex<HashMap<(String, String, String), String>>>,
+    traceparents: Arc<Mutex<HashMap<Place, String>>>,
     requests: Arc<Mutex<Vec<Value>>>,
     tries: Arc<AtomicU32>,
     refusals: Arc<AtomicU32>,
@@ -103,7 +105,8 @@ async fn run_purchase(seen: &Seen, traceparent: Option<String>) -> amends_client
          [telemetry]\notlp_endpoint = \"http://{there}\"\nservice_name = \"amends-in-a-test\"\n"
     );
     std::fs::write(&file, text).unwrap();
-    let server = Server::start(&Config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap()).await.unwrap();
+    let server =
+        Server::start(&Config::load(&Sources { file: Some(file), ..Sources::default() }).unwrap()).await.unwrap();
     let client = amends_client::Client::new(&format!("http://{}", server.address())).unwrap();
     client.put_definition("purchase", PURCHASE).await.unwrap();
     let options = amends_client::StartOptions { wait: Some(std::time::Duration::from_secs(30)), traceparent };
@@ -280,7 +283,8 @@ async fn spans_of_another_process_are_not_sent_again() {
     let (seen, all) = watched(1, last - 1).await;
     let names: Vec<&str> = seen.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["compensate reserve", "saga purchase"]);
-    let same = |span: &Span, other: &Span| (span.began.0 <= span.ended.0) && span.attributes.len() == other.attributes.len();
+    let same =
+        |span: &Span, other: &Span| (span.began.0 <= span.ended.0) && span.attributes.len() == other.attributes.len();
     assert!(seen.iter().zip(&all[5..]).all(|(span, other)| same(span, other)), "the beginnings come from the store");
 }
 

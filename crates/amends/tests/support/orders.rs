@@ -7,7 +7,7 @@ use super::shop::{Effect, Ledger, Shop};
 use amends_core::definition::Definition;
 use amends_core::idempotency::action_key;
 use amends_core::lint;
-use amends_core::machine::{Claim, Direction, Operator, Settlement, Status, StepState};
+use amends_core::machine::{Claim, Direction, Event, Operator, Settlement, Status, StepState};
 use amends_engine::{
     BreakerSettings, Engine, EngineOptions, Order, Participant, Settings, Snapshot, StartRequest, Started,
 };
@@ -60,6 +60,9 @@ pub const SHIP: usize = 3;
 /// The steps after this one need nothing but it, and run together.
 pub const CONFIRM: usize = 4;
 pub const COMMIT: usize = 5;
+
+/// How long a call may take, in seconds.
+pub const TIMEOUT_S: u64 = 3;
 
 /// What an order buys, of a product that only this order knows.
 const QUANTITY: i64 = 3;
@@ -126,11 +129,13 @@ impl Step {
     }
 }
 
-/// The shop's definition, with this retry policy for every call and otherwise as it is.
+/// The shop's definition, with this retry policy for every call, and more time for each: what is late here is late on
+/// purpose, and not because the machine has much to do.
 pub fn definition(retry: &str) -> String {
     let mut text = shop::definition().to_owned();
     for (written, instead, times) in [
         ("\nretry: { attempts: 5, initial: 100ms, factor: 2, max: 2s }\n", format!("\nretry: {retry}\n"), 1),
+        ("timeout: 1s", format!("timeout: {TIMEOUT_S}s"), 13),
         ("    compensation: { ", format!("    compensation: {{ retry: {retry}, "), 4),
         ("    probe:\n", format!("    probe:\n      retry: {retry}\n"), 1),
         ("    kind: retriable\n", format!("    kind: retriable\n    retry: {retry}\n"), 4),
@@ -194,6 +199,27 @@ impl World {
             }
         };
         tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("the saga gets there in time")
+    }
+
+    /// What happened to the saga, for people.
+    async fn history(&self, id: Uuid) -> Vec<String> {
+        let record = self.store.saga(id).await.unwrap().unwrap();
+        let (saga, history) = Snapshot::read(&record, self.definition.clone()).unwrap();
+        let lines = history.into_iter().map(|(at, event)| {
+            let after_ms = at.since(saga.saga.created_at);
+            let step = event.step().map_or("", |step| STEPS[step].name);
+            let failure = match &event {
+                Event::ActionFailed { failure, .. }
+                | Event::ActionRefused { failure, .. }
+                | Event::ActionUnknown { failure, .. }
+                | Event::ProbeFailed { failure, .. }
+                | Event::CompensationFailed { failure, .. }
+                | Event::DeadLettered { failure, .. } => failure.message.as_str(),
+                _ => "",
+            };
+            format!("{after_ms:>6} ms  {} {step} {failure}", event.name())
+        });
+        lines.collect()
     }
 
     /// Waits until nothing about the saga moves any more: a stuck one may have other steps that still do.
@@ -308,15 +334,13 @@ impl Problems {
         }
     }
 
-    /// The problems as text; the saga is shown with them.
-    pub fn told(self, saga: &Snapshot) -> Option<String> {
-        let steps = saga.saga.steps.iter().zip(&STEPS).map(|(step, written)| {
-            let Step { name, .. } = written;
-            format!("      {name}: {:?}, {} attempts, {:?}", step.state, step.attempts, step.error)
-        });
-        let steps: Vec<String> = steps.collect();
-        let problems = self.found.join("\n    ");
-        (!self.found.is_empty()).then(|| format!("{}\n    {problems}\n{}", self.label, steps.join("\n")))
+    /// The problems as text, if there are any, with the saga's history.
+    pub async fn told(self, world: &World, saga: &Snapshot) -> Option<String> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let history = world.history(saga.id).await.join("\n        ");
+        Some(format!("{}\n    {}\n        {history}", self.label, self.found.join("\n    ")))
     }
 }
 

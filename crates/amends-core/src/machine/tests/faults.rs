@@ -118,15 +118,15 @@ fn calls(definition: &Definition) -> Vec<StepIndex> {
 /// The steps whose failure turns the saga back.
 fn triggers(definition: &Definition) -> Vec<StepIndex> {
     let turns = |step: &StepIndex| {
-        definition.steps[*step].kind != Kind::Retriable
-            && !matches!(definition.steps[*step].work, Work::Sleep { .. })
+        definition.steps[*step].kind != Kind::Retriable && !matches!(definition.steps[*step].work, Work::Sleep { .. })
     };
     (0..definition.steps.len()).filter(turns).collect()
 }
 
 fn assert_ended(line: &str, played: &Played, completed: bool, what: &str) {
     let phase = &played.world.stage.saga.phase;
-    let as_meant = if completed { matches!(phase, Phase::Completed { .. }) } else { matches!(phase, Phase::Compensated { .. }) };
+    let as_meant =
+        if completed { matches!(phase, Phase::Completed { .. }) } else { matches!(phase, Phase::Compensated { .. }) };
     assert!(as_meant, "{line}: {what}: it ended as {phase:?}");
 }
 

@@ -1,12 +1,13 @@
 //! Histories that nobody wrote: `fold` and `apply` take whatever comes from disk, and answer with an error where it
 //! makes no sense.
 
+use super::script::play;
 use super::spec;
 use super::stage::{DAWN, Stage};
-use super::script::play;
 use crate::answer::Failure;
 use crate::machine::{
-    Claim, Command, Direction, Event, Moment, Operator, Phase, Saga, Settlement, StepState, Trouble, apply, decide, fold,
+    Claim, Command, Direction, Event, Moment, Operator, Phase, Saga, Settlement, StepState, Trouble, apply, decide,
+    fold,
 };
 use crate::time::Timestamp;
 use proptest::prelude::*;
@@ -31,7 +32,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             2 => Event::ActionDone { step, output: output(), by_probe: false },
             3 => Event::ActionFailed { step, trouble, failure: failure(), retry_at: at },
             4 => Event::ActionRefused { step, failure: failure() },
-            5 => Event::ActionUnknown { step, failure: failure(), ask_at: (number % 2 == 0).then_some(at) },
+            5 => Event::ActionUnknown { step, failure: failure(), ask_at: (number.is_multiple_of(2)).then_some(at) },
             6 => Event::ProbeStarted { step, attempt },
             7 => Event::ProbeFailed { step, trouble, failure: failure(), retry_at: at },
             8 => Event::WaitStarted { step, until: at },
@@ -44,10 +45,18 @@ fn any_event() -> impl Strategy<Value = Event> {
             15 => Event::CompensationFailed { step, attempt, trouble, failure: failure(), retry_at: at },
             16 => Event::CompensationDone { step },
             17 => Event::DeadLettered { step, direction, claim, failure: failure() },
-            18 => Event::DeadLetterSettled { step, letter: number, settlement: Settlement::Retry, operator: operator() },
+            18 => {
+                Event::DeadLetterSettled { step, letter: number, settlement: Settlement::Retry, operator: operator() }
+            }
             19 => Event::Paused { operator: operator() },
             20 => Event::Resumed { operator: operator() },
-            _ => if number % 2 == 0 { Event::Completed } else { Event::Compensated },
+            _ => {
+                if number.is_multiple_of(2) {
+                    Event::Completed
+                } else {
+                    Event::Compensated
+                }
+            }
         }
     })
 }
@@ -103,7 +112,9 @@ fn a_history_that_makes_no_sense() {
     let started = Event::Started { key: "k".into(), input: Arc::default(), deadline_at: None, traceparent: None };
     let start = |step| Event::ActionStarted { step, attempt: 1, digest: "d".into() };
     let back = Event::CompensationEntered { reason: "as it is".into(), operator: None };
-    let cannot = |number: u64, event: &str, why: &str| format!("event {number} ({event}) cannot follow what came before it: {why}");
+    let cannot = |number: u64, event: &str, why: &str| {
+        format!("event {number} ({event}) cannot follow what came before it: {why}")
+    };
     check(&[], &cannot(1, "nothing", "the history is empty"));
     check(&[start(0)], &cannot(1, "action-started", "the history does not begin with `started`"));
     check(&[started.clone(), started.clone()], &cannot(2, "started", "the saga is Forward, held: false"));

@@ -164,12 +164,11 @@ fn every_event_suits(stage: &Stage, before: &Saga, decision: &Decision) {
 /// The steps that come after this one, directly or not.
 pub fn later_than(definition: &Definition, step: StepIndex) -> HashSet<StepIndex> {
     let mut later = HashSet::new();
-    let mut grew = true;
-    while grew {
-        let found: Vec<_> = (0..definition.steps.len())
-            .filter(|other| definition.steps[*other].after.iter().any(|first| *first == step || later.contains(first)))
-            .collect();
-        grew = found.into_iter().fold(false, |grew, other| later.insert(other) || grew);
+    let mut open = vec![step];
+    while let Some(first) = open.pop() {
+        let steps = definition.steps.iter().enumerate();
+        let next = steps.filter(|(_, written)| written.after.contains(&first)).map(|(next, _)| next);
+        open.extend(next.filter(|next| later.insert(*next)));
     }
     later
 }

@@ -169,3 +169,23 @@ const LETTERS: &[Row] = &[
 fn letters() {
     check_rows(LETTERS);
 }
+
+/// A step that the definition says nothing about undoing: a person undoes it.
+#[rustfmt::skip]
+const WHAT_NOTHING_UNDOES: &[Row] = &[
+    ("a(unsaid) b", "a=200 b=422", "refused b, back, dead a compensation done | stuck: a dead, b refused"),
+    ("a(unsaid) b", "a=200 b=422 retry:a", "no: the definition has no compensation for this step: undo it by hand and resolve it, or skip it"),
+    ("a(unsaid) b", "a=200 b=422 done:a", "no: the definition has no compensation for this step: undo it by hand and resolve it, or skip it"),
+    ("a(unsaid) b", "a=200 b=422 undone:a", "settled a undone, compensated | compensated: a compensated, b refused"),
+    ("a(unsaid) b", "a=200 b=422 skip:a", "settled a skip, compensated | compensated: a skipped, b refused"),
+    ("a(unsaid) b", "a=422", "refused a, back, compensated | compensated: a refused, b skipped"),
+    ("a(unsaid,tries=1) b", "a=503", "unknown a, back, dead a compensation unknown | stuck: a dead, b skipped"),
+    ("a b(unsaid) c", "a=200 b=200 c=422", "refused c, back, dead b compensation done | stuck: a done, b dead, c refused"),
+    ("a b(unsaid) c", "a=200 b=200 c=422 undone:b", "settled b undone, undo a done | compensating: a compensating, b compensated, c refused"),
+    ("a b(unsaid) c", "a=200 b=200 c=422 skip:b", "settled b skip, undo a done | compensating: a compensating, b skipped, c refused"),
+];
+
+#[test]
+fn what_nothing_undoes() {
+    check_rows(WHAT_NOTHING_UNDOES);
+}

@@ -18,7 +18,7 @@ struct Part {
 
 fn part() -> impl Strategy<Value = Part> {
     let after = weighted(0.7, vec(any::<prop::sample::Index>(), 0..3));
-    let flags = [0.2, 0.4, 0.15, 0.15, 0.4, 0.1, 0.2, 0.1].map(|chance| prop::bool::weighted(chance));
+    let flags = [0.2, 0.4, 0.15, 0.15, 0.4, 0.1, 0.2, 0.1].map(prop::bool::weighted);
     (0u8..20, after, 1u8..4, flags).prop_map(|(work, after, tries, flags)| Part { work, after, tries, flags })
 }
 

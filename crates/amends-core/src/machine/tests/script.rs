@@ -230,4 +230,3 @@ fn describe_settlement(settlement: &Settlement) -> &'static str {
         Settlement::Skip => "skip",
     }
 }
-

@@ -156,13 +156,13 @@ impl World {
             }
             190..=204 => {
                 self.perhaps(step, coin);
-                if outcome % 2 == 0 {
+                if outcome.is_multiple_of(2) {
                     response(425, retry_after, Value::Null)
                 } else {
                     response(409, Some(500), Value::Null)
                 }
             }
-            205..=229 if outcome % 2 == 0 => response(429, retry_after, Value::Null),
+            205..=229 if outcome.is_multiple_of(2) => response(429, retry_after, Value::Null),
             205..=229 => Answer::NotSent { error: "nobody there".into() },
             230..=255 => response([401, 404, 422, 302][usize::from(outcome % 4)], None, Value::Null),
         }
@@ -207,13 +207,13 @@ impl World {
         let compensation = self.stage.definition.steps[step].compensation().expect("it is compensated");
         let nothing_there = compensation.not_found_is_done && self.accounts[step].net() == 0;
         match outcome {
-            0..=149 if nothing_there && coin % 2 == 0 => response(404, None, Value::Null),
+            0..=149 if nothing_there && coin.is_multiple_of(2) => response(404, None, Value::Null),
             0..=149 => {
                 self.accounts[step].undo();
-                response(if coin % 3 == 0 { 410 } else { 200 }, None, Value::Null)
+                response(if coin.is_multiple_of(3) { 410 } else { 200 }, None, Value::Null)
             }
             150..=194 => {
-                if coin % 2 == 0 {
+                if coin.is_multiple_of(2) {
                     self.accounts[step].undo();
                 }
                 match outcome % 4 {
@@ -223,9 +223,9 @@ impl World {
                     _ => lost(),
                 }
             }
-            195..=229 if outcome % 3 == 0 => Answer::NotSent { error: "nobody there".into() },
+            195..=229 if outcome.is_multiple_of(3) => Answer::NotSent { error: "nobody there".into() },
             195..=229 => response(if outcome % 3 == 1 { 429 } else { 422 }, None, Value::Null),
-            230..=255 => response(if outcome % 2 == 0 { 401 } else { 403 }, None, Value::Null),
+            230..=255 => response(if outcome.is_multiple_of(2) { 401 } else { 403 }, None, Value::Null),
         }
     }
 
@@ -249,7 +249,7 @@ impl World {
             let coin = coin(index);
             match call.direction {
                 Direction::Action => self.perhaps(call.step, coin),
-                Direction::Compensation if coin % 3 == 0 => self.accounts[call.step].undo(),
+                Direction::Compensation if coin.is_multiple_of(3) => self.accounts[call.step].undo(),
                 Direction::Compensation | Direction::Probe => {}
             }
             self.saw(match call.direction {
