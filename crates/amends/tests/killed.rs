@@ -74,23 +74,15 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_gives_up_its_sagas_and_the_next_one_goes_on() {
-    let mut random = seeded();
-    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
-    let server = setting.serve().await;
-    let load = Load::start(&setting, 60, &mut random);
-    load.wait_for(random.usize(10..25)).await;
-    let statistics = setting.in_flight().await;
-    let status = server.terminate().await;
-    assert!(status.success(), "{status}: {}", setting.log());
-    let unfinished = setting.released().await;
-    eprintln!("{unfinished} sagas were left, after {statistics:?}");
-    assert!(unfinished > 0, "all sagas were finished when the server had stopped, so nothing was shown");
-
-    let server = setting.serve().await;
-    let accepted = load.end().await;
-    let evidence = setting.settled(accepted).await;
+    let evidence = stopped_in_the_middle(&mut seeded()).await;
     assert_eq!(evidence.disagreements(INITIAL_STOCK), Vec::<String>::new());
-    drop(server);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "an action decided on once the stop has begun is not sent, and the next start takes it for one that was"]
+async fn a_server_that_is_told_to_stop_leaves_no_call_in_doubt() {
+    // All calls in flight end within the grace, so none of them is interrupted.
+    assert_eq!(stopped_in_the_middle(&mut seeded()).await.interrupted(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +126,26 @@ async fn a_second_server_on_the_same_file_is_refused_and_told_who_has_it() {
     let third = setting.serve().await;
     assert!(setting.client.is_ready().await);
     drop(third);
+}
+
+/// Stops a server in order in the middle of its work, looks at what it leaves, and lets another one go on to the end.
+async fn stopped_in_the_middle(random: &mut Rng) -> Evidence {
+    let setting = Setting::start(random, "some", SOON_VISIBLE).await;
+    let server = setting.serve().await;
+    let load = Load::start(&setting, 60, random);
+    load.wait_for(random.usize(10..25)).await;
+    let statistics = setting.in_flight().await;
+    let status = server.terminate().await;
+    assert!(status.success(), "{status}: {}", setting.log());
+    let unfinished = setting.released().await;
+    eprintln!("{unfinished} sagas were left, after {statistics:?}");
+    assert!(unfinished > 0, "all sagas were finished when the server had stopped, so nothing was shown");
+
+    let server = setting.serve().await;
+    let accepted = load.end().await;
+    let evidence = setting.settled(accepted).await;
+    drop(server);
+    evidence
 }
 
 /// Chance from a seed that is printed with a failure.

@@ -335,7 +335,7 @@ impl Case {
 
     /// Says what must become of the saga, where the fault is at this step and in this direction.
     fn fated(mut self, step: usize, direction: Direction, fate: Fate, can_be_mended: bool) -> Case {
-        // When a compensation fails, all that can be undone was done before, the shipment only if it is the step itself.
+        // When a compensation fails, all that can be undone was done before; the shipment only if it is the step.
         let is_back = direction == Direction::Compensation;
         let was_done = |other: usize| match is_back {
             true => other < SHIP || other == step,

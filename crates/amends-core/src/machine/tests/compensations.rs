@@ -127,6 +127,8 @@ const MESSAGES: &[Row] = &[
     ("a(undo-needs) b", "a=200 b=422 undone:a", "settled a undone, compensated | compensated: a compensated, b refused"),
     ("a(undo-reads=a) b", "a=200 b=422", "refused b, back, undo a done | compensating: a compensating, b refused"),
     ("a(undo-reads=a,tries=1) b", "a=lost", "unknown a, back, dead a compensation unknown | stuck: a dead, b skipped"),
+    ("a(undo-output) b", "a=200 b=422 a.", "send a<1 | compensating: a compensating, b refused"),
+    ("a(undo-output,tries=1) b", "a=lost a.", "send a<1 | compensating: a compensating, b skipped"),
     ("a(probe,undo-reads=a,tries=1) b", "a=lost a=yes b=422", "refused b, back, undo a done | compensating: a compensating, b refused"),
 ];
 

@@ -106,7 +106,7 @@ impl Writer {
                 let read = first.iter().find(|name| self.readable.contains(name)).filter(|_| part.flags[6]);
                 options.extend(read.map(|name| format!("reads={name}")));
                 if part.flags[7] && kind.is_none() {
-                    options.push(format!("undo-reads={name}"));
+                    options.push(if part.flags[6] { "undo-output".into() } else { format!("undo-reads={name}") });
                 }
                 if kind.is_none() {
                     self.may_fail.push(name.clone());

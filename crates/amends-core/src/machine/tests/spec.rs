@@ -8,7 +8,8 @@
 //! - `wait` (60 s), `sleep` (10 s), or `wait=5s`
 //! - `tries=3`: attempts, where the default is 2; `patient`: delays of seconds, where the default is none at all
 //! - `needs`, `undo-needs`, `probe-needs`: the call reads something that the input does not have
-//! - `reads=a`, `undo-reads=a`: the call reads the output of step `a`
+//! - `reads=a`, `undo-reads=a`: the call reads a part of the output of step `a`; `undo-output`: the compensation reads
+//!   the whole of its own step's, which may be null
 //!
 //! Before the steps there may be `deadline=30s`.
 
@@ -103,7 +104,11 @@ impl<'a> Step<'a> {
             lines.push("    compensation: none".into());
         } else if kind.is_none() && !self.has("unsaid") {
             let gone = if self.has("gone") { ", not_found: done" } else { "" };
-            let body = body("undo-needs", "undo-reads");
+            let body = if self.has("undo-output") {
+                format!("{{ x: \"{{{{ steps['{name}'].output | default('none') }}}}\" }}")
+            } else {
+                body("undo-needs", "undo-reads")
+            };
             lines
                 .push(format!("    compensation: {{ post: \"p:/{name}/undo\", body: {body}, retry: {policy}{gone} }}"));
         }
