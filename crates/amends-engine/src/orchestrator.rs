@@ -127,7 +127,7 @@ impl Orchestrator {
     /// Does what is due, and sends off what has gathered.
     pub fn turn(&mut self, now: Timestamp) {
         self.now = now;
-        while let Some((at, saga)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+        while let Some((at, saga)) = self.timers.first().copied().filter(|(at, _)| *at <= now && !self.closed) {
             self.timers.remove(&(at, saga));
             self.submit(saga, Cause::Itself, Command::Tick);
         }
@@ -142,8 +142,8 @@ impl Orchestrator {
         }
     }
 
-    /// Takes up nothing new from here on: no saga is claimed, no message received, no call begun. What is in flight
-    /// ends, and is recorded.
+    /// Takes up nothing new from here on: no saga is claimed, no message received, no step begun. Calls whose intent is
+    /// committed are made, and what comes of them is recorded.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -156,12 +156,12 @@ impl Orchestrator {
     /// When [`Orchestrator::turn`] is to be called if nothing happens before.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let timer = self.timers.first().map(|(at, _)| *at);
+        let timer = self.timers.first().map(|(at, _)| *at).filter(|_| !self.closed);
         let claim = match self.claim {
             Claim::At(at) if self.has_room() && !self.closed => Some(at),
             Claim::At(_) | Claim::OnItsWay { .. } => None,
         };
-        let lanes = if self.closed { None } else { self.lanes.wake_at(self.now) };
+        let lanes = self.lanes.wake_at(self.now).filter(|_| !self.closed);
         [timer, claim, self.commit_retry_at, lanes].into_iter().flatten().min()
     }
 
@@ -174,7 +174,7 @@ impl Orchestrator {
     /// Whether nothing is on its way: no commit, no call.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.committing.is_empty() && self.batch.is_empty() && self.lanes.in_flight() == 0
+        self.committing.is_empty() && self.batch.is_empty() && self.lanes.is_quiet()
     }
 
     // --- In ------------------------------------------------------------------------------------------------
@@ -409,7 +409,7 @@ impl Orchestrator {
         for (cause, command) in commands {
             // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
             must_write |= command == Command::Recover;
-            match decide(&definition, &saga, &command, self.moment()) {
+            match self.decide(&definition, &saga, &command) {
                 Ok(decision) => {
                     saga = decision.saga.clone();
                     if let (Command::Received { step, .. }, true) = (&command, decision.calls.is_empty()) {
@@ -430,6 +430,21 @@ impl Orchestrator {
                 self.perform(id, decision.calls);
             }
             self.set_timer(id);
+        }
+    }
+
+    /// What follows from a command. An engine that is stopping begins nothing: as for a held saga, what came back is
+    /// recorded and that is all, so no call is left in doubt that was never made.
+    fn decide(&mut self, definition: &Definition, saga: &Saga, command: &Command) -> Result<Decision, Refusal> {
+        let moment = self.moment();
+        match command {
+            Command::Answered { .. } | Command::Received { .. } | Command::Tick | Command::Recover if self.closed => {
+                let stopped = Saga { held: true, ..saga.clone() };
+                let mut decision = decide(definition, &stopped, command, moment)?;
+                decision.saga.held = saga.held;
+                Ok(decision)
+            }
+            _ => decide(definition, saga, command, moment),
         }
     }
 
@@ -467,7 +482,11 @@ impl Orchestrator {
         for (cause, decision) in decisions {
             staged.add(cause, decision, self.now);
         }
-        staged.rest = writes::rest(&live.snapshot.definition, &staged.saga, keep_until);
+        staged.rest = match writes::rest(&live.snapshot.definition, &staged.saga, keep_until) {
+            // What is not begun now must be found at the next start: what is owned is freed when this engine retires.
+            Rest::Owned | Rest::Until(_) | Rest::Parked if self.closed => Rest::Owned,
+            rest => rest,
+        };
         let mut commit = writes::commit(&writes::Decided {
             definition: &live.snapshot.definition,
             birth: &live.snapshot.birth,
@@ -668,9 +687,6 @@ impl Orchestrator {
 
     /// Makes the calls that have a place, and asks for messages where there are places for compensations.
     fn dispatch(&mut self) {
-        if self.closed {
-            return;
-        }
         while let Some(call) = self.lanes.next_call(self.now) {
             let wanted = self.live.get(&call.saga).is_some_and(|live| live.still_wants(&call));
             if wanted {
@@ -679,6 +695,9 @@ impl Orchestrator {
                 self.lanes.cancel(&call, self.now);
                 self.not_sent(call);
             }
+        }
+        if self.closed {
+            return;
         }
         let requests = self.lanes.receives(self.now, self.settings.visibility_ms);
         self.outputs.extend(requests.into_iter().map(Output::Receive));

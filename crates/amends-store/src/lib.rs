@@ -32,10 +32,11 @@ pub type Incarnation = Uuid;
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Makes `me` an incarnation that can own sagas, and frees the sagas of incarnations that are known to be
-    /// dead: they become due at `now`.
+    /// dead: they become due at `now`. Messages that those have received can be received again.
     async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Ends an incarnation: it can commit nothing from here on, and its sagas become due at `now`.
+    /// Ends an incarnation: it can commit nothing from here on, its sagas become due at `now`, and the messages that it
+    /// received and has not dealt with can be received again.
     async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError>;
 
     /// Commits a batch of decisions in one transaction. The outcomes are in the order of the batch; a commit

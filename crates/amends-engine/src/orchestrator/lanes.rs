@@ -292,8 +292,10 @@ impl Lanes {
         lanes.min()
     }
 
-    pub(super) fn in_flight(&self) -> usize {
-        self.flying.len()
+    /// Whether no call is in flight and no action or probe waits for its place. Compensations that wait have their
+    /// messages.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.flying.is_empty() && self.lanes.values().all(|lane| lane.calls.is_empty())
     }
 
     pub(super) fn gauges(&self, now: Timestamp) -> BTreeMap<String, ParticipantGauges> {

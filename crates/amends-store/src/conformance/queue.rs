@@ -74,6 +74,22 @@ pub async fn a_message_that_was_dealt_with_is_gone(store: Subject) {
     assert_eq!(left, [(id(1), "b"), (id(2), "a")]);
 }
 
+/// Who has retired will not deal with it; what is put back for later, or for good, stays where it was put.
+pub async fn what_a_retired_incarnation_received_comes_again(store: Subject) {
+    enlist(&store, ME).await;
+    put(&store, 1, &[("a", 10), ("b", 10), ("later", 500)]).await;
+    put(&store, 2, &[("a", 10)]).await;
+    assert_eq!(receive(&store, 10).await.messages.len(), 3);
+    let moved = Write::PutMessage { step: "b".into(), participant: PARTICIPANT.into(), at: at(700) };
+    commit_all(&store, vec![Commit { writes: vec![moved], ..following(1, 1, Rest::Parked) }]).await;
+    store.retire(ME, at(20)).await.expect("an incarnation can be retired");
+    enlist(&store, OTHER).await;
+    let again = receive_as(OTHER, &store, 20, EVERYTHING).await;
+    let found: Vec<_> = again.messages.iter().map(|message| (message.saga, message.receives)).collect();
+    assert_eq!((found, steps(&again)), (vec![(id(1), 2), (id(2), 2)], vec!["a", "a"]));
+    assert_eq!(steps(&receive_as(OTHER, &store, 700, EVERYTHING).await), ["later", "b"]);
+}
+
 /// Each participant has its own queue.
 pub async fn messages_of_other_participants_stay(store: Subject) {
     enlist(&store, ME).await;

@@ -46,6 +46,8 @@ struct Queued {
     participant: String,
     visible_at: Timestamp,
     receives: u32,
+    /// Who received it and has not dealt with it.
+    receiver: Option<Incarnation>,
 }
 
 impl State {
@@ -85,6 +87,10 @@ impl State {
         for saga in self.sagas.values_mut().filter(|saga| saga.owner == Some(whom)) {
             saga.owner = None;
             saga.row.rest = Rest::Until(now);
+        }
+        for message in self.messages.values_mut().filter(|message| message.receiver == Some(whom)) {
+            message.receiver = None;
+            message.visible_at = message.visible_at.min(now);
         }
     }
 
@@ -167,7 +173,7 @@ impl State {
     fn write(&mut self, saga: Uuid, write: Write) -> Result<(), StoreError> {
         match write {
             Write::PutMessage { step, participant, at } => {
-                self.messages.insert((saga, step), Queued { participant, visible_at: at, receives: 0 });
+                self.messages.insert((saga, step), Queued { participant, visible_at: at, receives: 0, receiver: None });
             }
             Write::DeleteMessage { step } => {
                 self.messages.remove(&(saga, step));
@@ -255,6 +261,7 @@ impl State {
             let message = self.messages.get_mut(&place).expect("only a message that was found is received");
             message.visible_at = request.invisible_until;
             message.receives = message.receives.saturating_add(1);
+            message.receiver = Some(me);
             received.next_at = Some(received.next_at.map_or(message.visible_at, |at| at.min(message.visible_at)));
             received.messages.push(Message { saga: place.0, step: place.1, receives: message.receives });
         }

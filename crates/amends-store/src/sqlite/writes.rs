@@ -19,6 +19,9 @@ use uuid::Uuid;
 pub(super) const FREE_ALL_BUT: &str =
     "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner IS NOT NULL AND owner <> ?2";
 pub(super) const FREE: &str = "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner = ?2";
+const GIVE_BACK_ALL_BUT: &str = "
+    UPDATE message SET receiver = NULL, visible_at = min(visible_at, ?1) WHERE receiver IS NOT NULL AND receiver <> ?2";
+const GIVE_BACK: &str = "UPDATE message SET receiver = NULL, visible_at = min(visible_at, ?1) WHERE receiver = ?2";
 
 pub(super) const SAGA_BY_KEY: &str = "SELECT id, fingerprint FROM saga WHERE key = ?1 AND definition = ?2";
 pub(super) const SAGA_EXISTS: &str = "SELECT 1 FROM saga WHERE id = ?1";
@@ -41,7 +44,8 @@ const PUT_EVENT: &str = "INSERT INTO event (saga, sequence, at, body) VALUES (?1
 
 const PUT_MESSAGE: &str = "
     INSERT INTO message (saga, step, participant, visible_at, receives) VALUES (?1, ?2, ?3, ?4, 0)
-    ON CONFLICT DO UPDATE SET participant = excluded.participant, visible_at = excluded.visible_at, receives = 0";
+    ON CONFLICT DO UPDATE SET participant = excluded.participant, visible_at = excluded.visible_at,
+        receives = 0, receiver = NULL";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE saga = ?1 AND step = ?2";
 const OPEN_DEAD_LETTER: &str = "
     INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -56,7 +60,8 @@ pub(super) const OWN: &str = "UPDATE saga SET owner = ?2, wake_at = NULL WHERE i
 pub(super) const READY: &str = "
     SELECT saga, step, receives FROM message WHERE participant = ?1 AND visible_at <= ?2
     ORDER BY visible_at, saga, step LIMIT ?3";
-pub(super) const TAKE_MESSAGE: &str = "UPDATE message SET visible_at = ?3, receives = ?4 WHERE saga = ?1 AND step = ?2";
+pub(super) const TAKE_MESSAGE: &str = "
+    UPDATE message SET visible_at = ?3, receives = ?4, receiver = ?5 WHERE saga = ?1 AND step = ?2";
 pub(super) const NEXT_MESSAGE: &str =
     "SELECT visible_at FROM message WHERE participant = ?1 ORDER BY visible_at LIMIT 1";
 
@@ -89,6 +94,7 @@ pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp)
     }
     // The file is this process's, so whoever else owns a saga is dead.
     writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
+    writing.sql.prepare_cached(GIVE_BACK_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
     Ok(())
 }
 
@@ -96,6 +102,7 @@ pub(super) fn retire(writing: &mut Writing<'_>, whom: Incarnation, now: Timestam
     writing.incarnations.retired.insert(whom);
     writing.incarnations.live = writing.incarnations.live.filter(|live| *live != whom);
     writing.sql.prepare_cached(FREE)?.execute(params![rows::time(now), whom.as_bytes()])?;
+    writing.sql.prepare_cached(GIVE_BACK)?.execute(params![rows::time(now), whom.as_bytes()])?;
     Ok(())
 }
 
@@ -273,7 +280,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
     let mut take = sql.prepare_cached(TAKE_MESSAGE)?;
     for message in &messages {
         let invisible_until = rows::time(request.invisible_until);
-        take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives])?;
+        take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives, me.as_bytes()])?;
     }
     let mut next = sql.prepare_cached(NEXT_MESSAGE)?;
     let next_at = next.query_row([&request.participant], |row| rows::time_at(row, 0)).optional()?;

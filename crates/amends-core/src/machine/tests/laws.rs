@@ -13,6 +13,7 @@ use std::collections::HashSet;
 pub fn after_the_start(stage: &Stage, decision: &Decision) {
     assert!(matches!(decision.events.first(), Some(Event::Started { .. })), "{:?}", decision.events);
     always(stage, decision);
+    nothing_is_left_undone(stage);
 }
 
 /// After any other.
@@ -31,6 +32,10 @@ pub fn after(stage: &Stage, before: &Saga, command: &Command, decision: &Decisio
         assert!(begun.is_none() && decision.calls.is_empty(), "begun while it was held: {begun:?}");
     }
     always(stage, decision);
+    // A message is only about its compensation; whatever else has become due is left to the tick that is due with it.
+    if !matches!(command, Command::Received { .. }) {
+        nothing_is_left_undone(stage);
+    }
 }
 
 /// A refusal means that nothing has happened, and that it would be refused again.
@@ -49,7 +54,6 @@ fn always(stage: &Stage, decision: &Decision) {
         assert_eq!(&read, event, "an event survives the store");
     }
     somebody_looks_after_it(stage);
-    nothing_is_left_undone(stage);
     actions_stop_at_the_turn(history);
     policies_are_kept(definition, history);
     digests_are_stable(history);

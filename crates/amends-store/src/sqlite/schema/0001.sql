@@ -71,6 +71,7 @@ CREATE TABLE message (
     participant TEXT NOT NULL,
     visible_at INTEGER NOT NULL,
     receives INTEGER NOT NULL,
+    receiver BLOB, -- the incarnation that has received it and not dealt with it
     PRIMARY KEY (saga, step)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_ready ON message (participant, visible_at);
