@@ -2,7 +2,7 @@
 //!
 //! - [`actions`], [`compensations`], [`probes`], [`waits`], [`people`], [`recovery`], [`order`], [`limits`]: tables,
 //!   one line a transition, behind [`script::check`].
-//! - [`faults`]: every fault at every call of a few definitions.
+//! - [`faults`]: every fault at every call of a few definitions. [`histories`]: what `fold` makes of histories.
 //! - [`random`]: random definitions under random commands, with a ledger of what really happened.
 //! - [`laws`]: what must hold after every decision; whatever drives a saga here goes through [`stage::Stage`], which
 //!   checks them.
