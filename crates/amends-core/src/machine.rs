@@ -178,9 +178,10 @@ pub struct Inquiry {
 pub struct Undoing {
     /// Digest of the request that the message stands for.
     pub digest: String,
-    /// When the first attempt ended, if one has. Time in the queue does not count: a participant that is away for
-    /// longer than the policy's total must not find that every compensation has run out of time.
-    pub since: Option<Timestamp>,
+    /// Milliseconds that the policy has let pass between attempts. Time in the queue, behind an open breaker or in a
+    /// hold does not count: a participant that is away for longer than the policy's total must not find that
+    /// every compensation has run out of time.
+    pub waited_ms: u64,
     /// Attempts that count against the policy.
     pub spent: u32,
     /// Whether the effect is known to be there, or only may be.
@@ -237,6 +238,15 @@ pub enum Command {
         attempt: u32,
         /// What came back.
         answer: Answer,
+    },
+    /// A call was taken back before it was sent.
+    Withdrawn {
+        /// The step.
+        step: StepIndex,
+        /// Which of its calls.
+        direction: Direction,
+        /// Which attempt.
+        attempt: u32,
     },
     /// The message for a step's compensation was received for the given time in a row. It is not to be given while an
     /// attempt is in flight here: a message that is received again stands for an attempt whose answer was lost.
@@ -535,6 +545,12 @@ impl StepState {
             | StepState::Compensated
             | StepState::Dead(_) => None,
         }
+    }
+
+    /// When the step's compensation may be attempted, if it is being compensated.
+    #[must_use]
+    pub fn undone_at(&self) -> Option<Timestamp> {
+        if let StepState::Compensating(undoing) = self { Some(undoing.at) } else { None }
     }
 }
 

@@ -17,7 +17,8 @@ pub struct RetryPolicy {
     pub factor: f64,
     /// The highest ceiling, in milliseconds.
     pub max_ms: u64,
-    /// Milliseconds from the first attempt after which no other is begun, *in progress* included.
+    /// Milliseconds from the first attempt after which no other is begun, *in progress* included. Of a compensation: how
+    /// long the delays between its attempts may be in all, for it may also wait in the queue through no fault of its own.
     pub total_ms: u64,
 }
 

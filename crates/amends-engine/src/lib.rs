@@ -124,6 +124,9 @@ pub enum EngineError {
     /// The server is stopping. Try again elsewhere, or later.
     #[error("the server is stopping")]
     Stopping,
+    /// A part of the engine has panicked. What was committed is safe, and the next start goes on with it.
+    #[error("a part of the engine has panicked; start the server again, and report what its log says")]
+    Broken,
     /// The store failed. Whether something was written is not known for `Fenced`; for the others nothing was.
     #[error(transparent)]
     Store(#[from] StoreError),

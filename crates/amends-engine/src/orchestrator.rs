@@ -30,7 +30,8 @@ use amends_core::machine::{
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Dedupe, Outcome, Received, Record, Rest, StoreError, Write};
 use lanes::Lanes;
-use live::{Cause, Live, Staged};
+use live::{Cause, Live, Meaning, Staged};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -60,7 +61,10 @@ pub struct Orchestrator {
     batch: Vec<Commit>,
     /// The batch on its way, kept in case the store cannot take it.
     committing: Vec<Commit>,
+    /// When the store is tried again, while it cannot take commits.
     commit_retry_at: Option<Timestamp>,
+    /// Why the store could not take the last commit; nothing new is accepted meanwhile.
+    outage: Option<StoreError>,
     claim: Claim,
     /// Set when the engine is stopping: nothing new is taken up.
     closed: bool,
@@ -101,6 +105,7 @@ impl Orchestrator {
             batch: Vec::new(),
             committing: Vec::new(),
             commit_retry_at: None,
+            outage: None,
             claim: Claim::At(now),
             closed: false,
             chance: fastrand::Rng::with_seed(seed),
@@ -115,6 +120,7 @@ impl Orchestrator {
             Input::Start(start) => self.start(*start),
             Input::Order { reply, saga, order } => self.want(saga, Cause::Caller(reply), Want::Order(order)),
             Input::Await { reply, saga } => self.wait(reply, saga),
+            Input::Forget { reply, saga } => self.forget(reply, saga),
             Input::Committed(Ok(outcomes)) => self.committed(outcomes),
             Input::Committed(Err(error)) => self.commit_failed(error),
             Input::Claimed(result) => self.claimed(result),
@@ -133,11 +139,22 @@ impl Orchestrator {
         }
         self.dispatch();
         self.claim_due();
-        if self.commit_retry_at.is_some_and(|at| at <= now) {
-            self.commit_retry_at = None;
-            self.outputs.push_back(Output::Commit(self.committing.clone()));
-        } else if self.committing.is_empty() && !self.batch.is_empty() {
+        self.send_batch();
+    }
+
+    /// Sends off what has gathered, unless a batch is on its way: that one comes first, again if it must.
+    fn send_batch(&mut self) {
+        let retries = self.commit_retry_at.take_if(|at| *at <= self.now).is_some();
+        if self.commit_retry_at.is_some() || (!self.committing.is_empty() && !retries) {
+            return;
+        }
+        if self.committing.is_empty() {
             self.committing = std::mem::take(&mut self.batch);
+        }
+        if self.committing.is_empty() {
+            // Only starts had failed, and they were refused: the next one shows whether the store is back.
+            self.outage = None;
+        } else {
             self.outputs.push_back(Output::Commit(self.committing.clone()));
         }
     }
@@ -168,7 +185,11 @@ impl Orchestrator {
     /// What is in its hands.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
-        Gauges { live_sagas: self.live.len(), participants: self.lanes.gauges(self.now) }
+        Gauges {
+            live_sagas: self.live.len(),
+            store_outage: self.outage.as_ref().map(ToString::to_string),
+            participants: self.lanes.gauges(self.now),
+        }
     }
 
     /// Whether nothing is on its way: no commit, no call.
@@ -181,10 +202,14 @@ impl Orchestrator {
 
     fn start(&mut self, start: StartInput) {
         let StartInput { reply, settled, id, definition, input, traceparent } = start;
-        let identity = match identify(&definition, &input) {
-            Ok(_) if !self.has_room() => return self.reply(reply, Err(EngineError::Overloaded)),
+        let identity = match self.admit(&definition, &input) {
             Ok(identity) => identity,
-            Err(error) => return self.reply(reply, Err(EngineError::BadInput(error))),
+            Err(error) => {
+                return [Some(reply), settled]
+                    .into_iter()
+                    .flatten()
+                    .for_each(|reply| self.reply(reply, Err(error.clone())));
+            }
         };
         let birth = Arc::new(self.birth(&definition, &identity));
         let moment = self.moment();
@@ -195,6 +220,15 @@ impl Orchestrator {
         let live = Live::new(Snapshot { id, birth, definition, saga: decision.saga.clone() }, 0);
         self.live.insert(id, live);
         self.stage(id, vec![(Cause::Caller(reply), decision)], Vec::new());
+    }
+
+    fn admit(&self, definition: &Definition, input: &Arc<Value>) -> Result<Identity, EngineError> {
+        let identity = identify(definition, input).map_err(EngineError::BadInput)?;
+        match &self.outage {
+            Some(error) => Err(EngineError::Store(error.clone())),
+            None if !self.has_room() => Err(EngineError::Overloaded),
+            None => Ok(identity),
+        }
     }
 
     fn birth(&self, definition: &Definition, identity: &Identity) -> Birth {
@@ -214,6 +248,16 @@ impl Orchestrator {
         match self.live.get(&saga) {
             Some(live) if live.is_settled() => self.reply(reply, Ok(Reply::Saga(live.snapshot.clone()))),
             Some(_) | None => self.waiters.entry(saga).or_default().push(reply),
+        }
+    }
+
+    /// Whoever waited has gone away.
+    fn forget(&mut self, reply: ReplyId, saga: Uuid) {
+        if let Some(waiting) = self.waiters.get_mut(&saga) {
+            waiting.retain(|other| *other != reply);
+            if waiting.is_empty() {
+                self.waiters.remove(&saga);
+            }
         }
     }
 
@@ -279,9 +323,16 @@ impl Orchestrator {
                 EngineError::Store(error)
             }
         };
-        for (cause, want) in self.wanted.remove(&saga).unwrap_or_default() {
-            if let Want::Message { step, .. } = &want {
-                self.lanes.forget(saga, step);
+        let wants = self.wanted.remove(&saga).unwrap_or_default();
+        self.turn_away(saga, wants, &refusal);
+    }
+
+    /// The saga could not be taken into memory: whoever wanted something of it is told why.
+    fn turn_away(&mut self, saga: Uuid, wants: Vec<(Cause, Want)>, refusal: &EngineError) {
+        for (cause, want) in wants {
+            match want {
+                Want::Message { step, .. } => self.lanes.forget(saga, &step),
+                Want::Order(_) | Want::Command(_) => {}
             }
             if let Cause::Caller(reply) = cause {
                 self.reply(reply, Err(refusal.clone()));
@@ -302,8 +353,8 @@ impl Orchestrator {
             .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()));
         match read {
             Ok((snapshot, _)) => {
+                let extra = self.reprieve(&loaded.record, &snapshot, &wants);
                 self.live.insert(id, Live::new(snapshot, after));
-                let extra = self.reprieve(&loaded.record, &wants);
                 self.pursue(id, vec![(Cause::Itself, Command::Recover)], extra);
                 for (cause, want) in wants {
                     self.want(id, cause, want);
@@ -313,31 +364,32 @@ impl Orchestrator {
         }
     }
 
-    /// A saga that was set aside and can be read again: settles its dead letter in the name of whoever asked.
-    fn reprieve(&self, record: &Record, wants: &[(Cause, Want)]) -> Vec<Write> {
+    /// A saga that was set aside and can be read again goes on, and its dead letter is settled: in the name of whoever
+    /// asked for it, if anyone did.
+    fn reprieve(&self, record: &Record, snapshot: &Snapshot, wants: &[(Cause, Want)]) -> Vec<Write> {
+        if !writes::is_set_aside(&record.row) {
+            return Vec::new();
+        }
         let asked = wants.iter().find_map(|(_, want)| match want {
             Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
                 if writes::is_about_saga(*letter) =>
             {
-                Some((*letter, operator))
+                Some(operator)
             }
-            _ => None,
+            Want::Order(_) | Want::Command(_) | Want::Message { .. } => None,
         });
-        asked.map_or_else(Vec::new, |(letter, operator)| writes::reprieve(record.id, letter, operator, self.now))
+        writes::reprieve(&snapshot.definition, &snapshot.saga, asked, self.now)
     }
 
     /// Sets a saga aside that cannot be read: visible, and in nobody's way.
     fn quarantine(&mut self, record: &Record, why: &str, wants: Vec<(Cause, Want)>) {
         tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
-        for (cause, want) in wants {
-            if let Want::Message { step, .. } = &want {
-                self.lanes.forget(record.id, step);
-            }
-            if let Cause::Caller(reply) = cause {
-                self.reply(reply, Err(EngineError::Unreadable(record.id)));
-            }
+        self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
+        // What was read before the commit that sets it aside is overtaken by that commit.
+        let mut under_way = self.batch.iter().chain(&self.committing);
+        if writes::is_set_aside(&record.row) || !under_way.any(|commit| commit.saga == record.id) {
+            self.batch.push(writes::quarantine(record, why, self.now));
         }
-        self.batch.push(writes::quarantine(record, why, self.now));
     }
 
     fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {
@@ -372,18 +424,14 @@ impl Orchestrator {
             }
             return;
         };
-        match live::command(&live.snapshot.definition, want) {
-            Ok(command) => self.submit(id, cause, command),
-            Err(error) => {
-                if let Cause::Caller(reply) = cause {
-                    let result = match error {
-                        // The saga could be read again: what was asked for has happened.
-                        None => Ok(Reply::Saga(live.snapshot.clone())),
-                        Some(error) => Err(error),
-                    };
-                    self.reply(reply, result);
-                }
+        match (live::meaning(&live.snapshot.definition, &want), cause) {
+            (Ok(Meaning::Command(command)), cause) => self.submit(id, cause, command),
+            (Ok(Meaning::Fulfilled), Cause::Caller(reply)) => {
+                let saga = live.snapshot.clone();
+                self.reply(reply, Ok(Reply::Saga(saga)));
             }
+            (Ok(Meaning::Fulfilled), Cause::Itself) => {}
+            (Err(error), cause) => self.turn_away(id, vec![(cause, want)], &error),
         }
     }
 
@@ -438,13 +486,29 @@ impl Orchestrator {
     fn decide(&mut self, definition: &Definition, saga: &Saga, command: &Command) -> Result<Decision, Refusal> {
         let moment = self.moment();
         match command {
-            Command::Answered { .. } | Command::Received { .. } | Command::Tick | Command::Recover if self.closed => {
+            Command::Answered { .. }
+            | Command::Withdrawn { .. }
+            | Command::Received { .. }
+            | Command::Tick
+            | Command::Recover
+                if self.closed =>
+            {
                 let stopped = Saga { held: true, ..saga.clone() };
                 let mut decision = decide(definition, &stopped, command, moment)?;
                 decision.saga.held = saga.held;
                 Ok(decision)
             }
-            _ => decide(definition, saga, command, moment),
+            Command::Answered { .. }
+            | Command::Withdrawn { .. }
+            | Command::Received { .. }
+            | Command::Tick
+            | Command::Recover
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::Cancel(_)
+            | Command::Pause(_)
+            | Command::Resume(_)
+            | Command::Settle { .. } => decide(definition, saga, command, moment),
         }
     }
 
@@ -476,7 +540,10 @@ impl Orchestrator {
 
     /// Puts decisions about one saga into the next batch.
     fn stage(&mut self, id: Uuid, decisions: Vec<(Cause, Decision)>, extra: Vec<Write>) {
-        let keep_until = self.now.plus(if self.has_room() { self.settings.keep_ms } else { 0 });
+        // What has nothing to do for a while stays in memory only while there is plenty of room.
+        let has_plenty = self.live.len() < self.settings.live_sagas / 2;
+        let keep_until = has_plenty.then(|| self.now.plus(self.settings.keep_ms));
+        let is_undoing = self.lanes.has_message_of(id);
         let live = self.live.get_mut(&id).expect("decisions are about a saga in memory");
         let mut staged = Staged::new(live.snapshot.saga.clone());
         for (cause, decision) in decisions {
@@ -484,8 +551,10 @@ impl Orchestrator {
         }
         staged.rest = match writes::rest(&live.snapshot.definition, &staged.saga, keep_until) {
             // What is not begun now must be found at the next start: what is owned is freed when this engine retires.
-            Rest::Owned | Rest::Until(_) | Rest::Parked if self.closed => Rest::Owned,
-            rest => rest,
+            Rest::Until(_) | Rest::Parked if self.closed => Rest::Owned,
+            // The answer to a compensation in flight is still to be recorded, even if the saga is held.
+            Rest::Until(_) | Rest::Parked if is_undoing => Rest::Owned,
+            rest @ (Rest::Owned | Rest::Until(_) | Rest::Parked | Rest::Finished(_)) => rest,
         };
         let mut commit = writes::commit(&writes::Decided {
             definition: &live.snapshot.definition,
@@ -503,6 +572,9 @@ impl Orchestrator {
 
     /// The batch is durable: now, and not before, its calls are made and its callers are told.
     fn committed(&mut self, outcomes: Vec<Outcome>) {
+        if self.outage.take().is_some() {
+            tracing::info!("the store takes commits again");
+        }
         let batch = std::mem::take(&mut self.committing);
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
         for (commit, outcome) in batch.into_iter().zip(outcomes) {
@@ -626,42 +698,52 @@ impl Orchestrator {
     fn stale(&mut self, id: Uuid) {
         tracing::warn!(saga = %id, "a commit was refused because the saga has moved on; it is read anew");
         let Some(mut live) = self.let_go(id) else { return };
-        let staged = live.staged.take().into_iter().flat_map(|staged| staged.causes);
-        for cause in staged.chain(live.inbox.drain(..).map(|(cause, _)| cause)) {
-            if let Cause::Caller(reply) = cause {
-                let why = "the saga has moved on meanwhile; look at it and ask again";
-                self.reply(reply, Err(EngineError::Conflict(why.into())));
+        for (_, command) in &live.inbox {
+            if let Command::Received { step, .. } = command {
+                self.lanes.forget(id, &live.snapshot.definition.steps[*step].name);
             }
         }
+        let staged = live.staged.take().into_iter().flat_map(|staged| staged.causes);
+        let why = EngineError::Conflict("the saga has moved on meanwhile; look at it and ask again".into());
+        self.disappoint(staged.chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
         self.want(id, Cause::Itself, Want::Command(Command::Tick));
     }
 
     fn commit_failed(&mut self, error: StoreError) {
         match &error {
             StoreError::Unavailable(why) => {
-                tracing::error!(%why, "the store cannot take a commit; it is offered again");
-                self.drop_starts(&error);
-                if !self.committing.is_empty() {
-                    self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
+                if self.outage.is_none() {
+                    tracing::error!(%why, "the store cannot take commits; they are offered again until it can");
                 }
+                self.outage = Some(error.clone());
+                self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
+                let committing = std::mem::take(&mut self.committing);
+                self.committing = self.drop_starts(committing, &error);
+                let batch = std::mem::take(&mut self.batch);
+                self.batch = self.drop_starts(batch, &error);
             }
             StoreError::Fenced | StoreError::Damaged(_) => self.store_failed(error),
         }
     }
 
-    /// Nothing of the batch was written, so starts in it can be refused; everything else must be kept.
-    fn drop_starts(&mut self, error: &StoreError) {
-        let (starts, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.committing).into_iter().partition(|commit| commit.birth.is_some());
-        self.committing = kept;
+    /// Nothing of these was written, so the starts among them can be refused; everything else must be kept.
+    fn drop_starts(&mut self, commits: Vec<Commit>, error: &StoreError) -> Vec<Commit> {
+        let (starts, kept): (Vec<_>, Vec<_>) = commits.into_iter().partition(|commit| commit.birth.is_some());
         for start in starts {
             let Some(live) = self.live.remove(&start.saga) else { continue };
             let waiters = self.waiters.remove(&start.saga).unwrap_or_default();
             let causes = live.staged.into_iter().flat_map(|staged| staged.causes);
-            for cause in causes.chain(waiters.into_iter().map(Cause::Caller)) {
-                if let Cause::Caller(reply) = cause {
-                    self.reply(reply, Err(EngineError::Store(error.clone())));
-                }
+            let causes = causes.chain(waiters.into_iter().map(Cause::Caller));
+            self.disappoint(causes, &EngineError::Store(error.clone()));
+        }
+        kept
+    }
+
+    /// Tells callers that what they asked for was not done.
+    fn disappoint(&mut self, causes: impl Iterator<Item = Cause>, error: &EngineError) {
+        for cause in causes {
+            if let Cause::Caller(reply) = cause {
+                self.reply(reply, Err(error.clone()));
             }
         }
     }
@@ -707,8 +789,7 @@ impl Orchestrator {
     fn not_sent(&mut self, call: OutgoingCall) {
         let OutgoingCall { saga, step, direction, attempt, .. } = call;
         if direction != Direction::Compensation {
-            let answer = Answer::NotSent { error: "the saga was held or turned back before it was sent".into() };
-            self.submit(saga, Cause::Itself, Command::Answered { step, direction, attempt, answer });
+            self.submit(saga, Cause::Itself, Command::Withdrawn { step, direction, attempt });
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Committed {
 pub struct Gauges {
     /// Sagas in memory.
     pub live_sagas: usize,
+    /// Why the store cannot take commits, while it cannot.
+    pub store_outage: Option<String>,
     /// By participant.
     pub participants: BTreeMap<String, ParticipantGauges>,
 }
@@ -145,11 +147,8 @@ impl Engine {
         match (answer(accepted.receiver).await?, request.wait_ms) {
             (Reply::Accepted(saga) | Reply::Saga(saga), None) => Ok(Started { saga, created: true }),
             (Reply::Accepted(saga) | Reply::Saga(saga), Some(wait_ms)) => {
-                let ended = tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled.receiver)).await;
-                let saga = match ended {
-                    Ok(Ok(Reply::Saga(ended))) => ended,
-                    Ok(_) | Err(_) => self.read(saga.id).await?,
-                };
+                let waiting = Waiting { engine: self, reply: settled_reply, saga: saga.id };
+                let saga = waiting.wait(settled.receiver, wait_ms).await?;
                 Ok(Started { saga, created: true })
             }
             (Reply::Existing(id), wait_ms) => {
@@ -245,14 +244,12 @@ impl Engine {
         // Who waits is on the list before the store is read, so the end cannot fall in between.
         let (reply, caller) = self.caller();
         self.send(Letter::Ask { input: Input::Await { reply, saga: id }, callers: vec![(reply, caller.sender)] })?;
+        let waiting = Waiting { engine: self, reply, saga: id };
         let saga = self.read(id).await?;
         if crate::orchestrator::is_settled(&saga.saga) {
             return Ok(saga);
         }
-        match tokio::time::timeout(Duration::from_millis(wait_ms), answer(caller.receiver)).await {
-            Ok(Ok(Reply::Saga(saga))) => Ok(saga),
-            Ok(_) | Err(_) => self.read(id).await,
-        }
+        waiting.wait(caller.receiver, wait_ms).await
     }
 
     async fn ask(&self, input: impl FnOnce(ReplyId) -> Input) -> Result<Reply, EngineError> {
@@ -275,6 +272,35 @@ impl Engine {
 struct Caller {
     sender: oneshot::Sender<Result<Reply, EngineError>>,
     receiver: oneshot::Receiver<Result<Reply, EngineError>>,
+}
+
+/// Somebody waits for a saga to finish or to get stuck. Whoever has gone away is taken off the list.
+struct Waiting<'a> {
+    engine: &'a Engine,
+    reply: ReplyId,
+    saga: Uuid,
+}
+
+impl Waiting<'_> {
+    /// The saga when it has settled, or as it is after `wait_ms`.
+    async fn wait(
+        self,
+        settled: oneshot::Receiver<Result<Reply, EngineError>>,
+        wait_ms: u64,
+    ) -> Result<Snapshot, EngineError> {
+        match tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled)).await {
+            Ok(Ok(Reply::Saga(saga))) => Ok(saga),
+            Ok(_) | Err(_) => self.engine.read(self.saga).await,
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Waiting { reply, saga, .. } = *self;
+        // An engine that has stopped has forgotten everybody.
+        let _nobody_reads = self.engine.letters.send(Letter::Forget { reply, saga });
+    }
 }
 
 async fn answer(receiver: oneshot::Receiver<Result<Reply, EngineError>>) -> Result<Reply, EngineError> {

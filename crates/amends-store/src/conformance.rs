@@ -74,12 +74,14 @@ macro_rules! conformance_cases {
                 queue::a_message_is_invisible_until_its_time
                 queue::a_message_comes_again_and_is_counted
                 queue::a_message_that_is_put_again_moves_and_counts_anew
+                queue::a_message_that_is_moved_keeps_its_count
                 queue::a_message_that_was_dealt_with_is_gone
                 queue::what_a_retired_incarnation_received_comes_again
                 queue::messages_of_other_participants_stay
                 queue::receiving_keeps_to_its_limit
                 people::a_dead_letter_is_opened_and_closed
                 people::a_dead_letter_is_settled_once_and_by_its_own_saga
+                people::a_dead_letter_about_the_saga_is_settled_by_the_saga
                 people::dead_letters_come_in_pages
                 people::dead_letters_are_filtered
                 people::the_audit_log_has_no_gaps

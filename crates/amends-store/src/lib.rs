@@ -177,6 +177,14 @@ pub enum Write {
         /// When it may be received, and not before.
         at: Timestamp,
     },
+    /// Moves the message for a step's compensation to another time, if there is one; its receives count on, and it can
+    /// be received anew.
+    MoveMessage {
+        /// The step's name.
+        step: String,
+        /// When it may be received, and not before.
+        at: Timestamp,
+    },
     /// Takes the message for a step's compensation out of the queue: it was dealt with.
     DeleteMessage {
         /// The step's name.
@@ -202,6 +210,13 @@ pub enum Write {
         /// Its id.
         id: String,
         /// What was decided, by whom and why.
+        resolution: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Settles the open dead letters that are about this saga as a whole.
+    CloseSagaDeadLetter {
+        /// Why.
         resolution: String,
         /// When.
         at: Timestamp,

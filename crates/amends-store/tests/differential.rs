@@ -51,9 +51,11 @@ const COVERAGE: &[&str] = &[
     "audit",
     "statistics",
     "write put-message",
+    "write move-message",
     "write delete-message",
     "write open-dead-letter",
     "write close-dead-letter",
+    "write close-saga-dead-letter",
     "write audit",
 ];
 
@@ -191,9 +193,11 @@ fn met_by_commit(batch: &[Commit], answer: &Result<Vec<Outcome>, StoreError>) ->
         met.extend(written.map(|write| {
             let what = match write {
                 Write::PutMessage { .. } => "put-message",
+                Write::MoveMessage { .. } => "move-message",
                 Write::DeleteMessage { .. } => "delete-message",
                 Write::OpenDeadLetter { .. } => "open-dead-letter",
                 Write::CloseDeadLetter { .. } => "close-dead-letter",
+                Write::CloseSagaDeadLetter { .. } => "close-saga-dead-letter",
                 Write::Audit { .. } => "audit",
             };
             format!("write {what}")
@@ -285,7 +289,9 @@ impl Dice {
 
     fn write(&mut self) -> Write {
         let (step, at) = (self.step(), self.time());
-        match self.rng.u8(..8) {
+        match self.rng.u8(..10) {
+            8 => Write::MoveMessage { step, at },
+            9 => Write::CloseSagaDeadLetter { resolution: step, at },
             0..=2 => Write::PutMessage { step, participant: self.participant(), at },
             3 => Write::DeleteMessage { step },
             4 => Write::OpenDeadLetter {

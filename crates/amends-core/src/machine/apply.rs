@@ -127,7 +127,7 @@ fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) ->
         (Event::SleepStarted { until, .. }, S::Pending) => S::Sleeping { until: *until },
         (Event::SleepEnded { .. }, S::Sleeping { .. }) => S::Done,
         (Event::CompensationQueued { digest, claim, .. }, S::Done | S::Unknown) => {
-            S::Compensating(Undoing { digest: digest.clone(), since: None, spent: 0, claim: *claim, at })
+            S::Compensating(Undoing { digest: digest.clone(), waited_ms: 0, spent: 0, claim: *claim, at })
         }
         (Event::CompensationFailed { trouble, retry_at, .. }, S::Compensating(undoing)) => {
             S::Compensating(undoing.after(*trouble, at, *retry_at))
@@ -309,14 +309,14 @@ impl Trouble {
     fn cost(self) -> u32 {
         match self {
             Trouble::NotDone | Trouble::Unknown => 1,
-            Trouble::InProgress | Trouble::Interrupted => 0,
+            Trouble::InProgress | Trouble::Interrupted | Trouble::Withdrawn => 0,
         }
     }
 
     /// Whether the attempt may have taken effect. An earlier request that still runs will have one.
     pub(super) fn is_uncertain(self) -> bool {
         match self {
-            Trouble::NotDone => false,
+            Trouble::NotDone | Trouble::Withdrawn => false,
             Trouble::InProgress | Trouble::Unknown | Trouble::Interrupted => true,
         }
     }
@@ -326,7 +326,7 @@ impl Undoing {
     fn after(&self, trouble: Trouble, now: Timestamp, retry_at: Timestamp) -> Undoing {
         Undoing {
             digest: self.digest.clone(),
-            since: self.since.or(Some(now)),
+            waited_ms: self.waited_ms.saturating_add(retry_at.since(now)),
             spent: self.spent + trouble.cost(),
             claim: if trouble.is_uncertain() { Claim::Unknown } else { self.claim },
             at: retry_at,

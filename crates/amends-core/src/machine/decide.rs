@@ -64,6 +64,7 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         Command::Answered { step, direction, attempt, answer } => {
             draft.answered(*step, *direction, *attempt, answer)?;
         }
+        Command::Withdrawn { step, direction, attempt } => draft.withdrawn(*step, *direction, *attempt)?,
         Command::Received { step, receives } => return draft.received(*step, *receives),
         // Whatever is due is done by `advance`, after any command.
         Command::Tick => {}
@@ -282,20 +283,40 @@ impl<'a> Draft<'a> {
         attempt: u32,
         answer: &Answer,
     ) -> Result<(), Refusal> {
-        let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
-        match (direction, &found.state) {
-            (Direction::Action, StepState::Acting(_)) if found.attempts == attempt => {
-                self.action_answered(step, answer);
-            }
-            (Direction::Probe, StepState::Probing(inquiry)) if inquiry.spent + 1 == attempt => {
-                self.probe_answered(step, answer);
-            }
-            (Direction::Compensation, StepState::Compensating(_)) if attempt > found.compensation_attempts => {
-                self.compensation_answered(step, attempt, answer);
-            }
-            _ => return Err(Refusal::Stale),
+        self.expect_in_flight(step, direction, attempt)?;
+        match direction {
+            Direction::Action => self.action_answered(step, answer),
+            Direction::Probe => self.probe_answered(step, answer),
+            Direction::Compensation => self.compensation_answered(step, attempt, answer),
         }
         Ok(())
+    }
+
+    /// The call had no effect, because it was never sent. That costs nothing: nobody has tried anything.
+    fn withdrawn(&mut self, step: StepIndex, direction: Direction, attempt: u32) -> Result<(), Refusal> {
+        self.expect_in_flight(step, direction, attempt)?;
+        let failure = Failure::without_status("it was not sent, because the saga was held or turned back first");
+        match direction {
+            Direction::Action => self.action_failed(step, Trouble::Withdrawn, failure, None),
+            Direction::Probe => {
+                let (trouble, retry_at) = (Trouble::Withdrawn, self.moment.now);
+                self.emit(Event::ProbeFailed { step, trouble, failure, retry_at });
+            }
+            // Its message says by itself when its turn comes again.
+            Direction::Compensation => {}
+        }
+        Ok(())
+    }
+
+    fn expect_in_flight(&self, step: StepIndex, direction: Direction, attempt: u32) -> Result<(), Refusal> {
+        let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
+        let is_in_flight = match (direction, &found.state) {
+            (Direction::Action, StepState::Acting(_)) => found.attempts == attempt,
+            (Direction::Probe, StepState::Probing(inquiry)) => inquiry.spent + 1 == attempt,
+            (Direction::Compensation, StepState::Compensating(_)) => attempt > found.compensation_attempts,
+            (Direction::Action | Direction::Probe | Direction::Compensation, _) => false,
+        };
+        if is_in_flight { Ok(()) } else { Err(Refusal::Stale) }
     }
 
     fn action_answered(&mut self, step: StepIndex, answer: &Answer) {
@@ -333,32 +354,36 @@ impl<'a> Draft<'a> {
             return None;
         }
         match trouble {
-            Trouble::Interrupted => Some(self.moment.now),
-            Trouble::InProgress => self.within(&work.retry, trial.since, in_progress_ms(asked_ms)),
+            Trouble::Interrupted | Trouble::Withdrawn => Some(self.moment.now),
+            Trouble::InProgress => self.within(&work.retry, self.elapsed_ms(trial.since), in_progress_ms(asked_ms)),
             Trouble::NotDone | Trouble::Unknown => {
-                self.backoff(&work.retry, step, trial.since, trial.spent + 1, asked_ms)
+                self.backoff(&work.retry, step, self.elapsed_ms(trial.since), trial.spent + 1, asked_ms)
             }
         }
     }
 
-    /// When the next attempt is after `spent` of them; `None` where the policy allows no other.
+    /// When the next attempt is after `spent` of them that took `used_ms` of the policy's total; `None` where the
+    /// policy allows no other.
     fn backoff(
         &self,
         policy: &RetryPolicy,
         step: StepIndex,
-        since: Timestamp,
+        used_ms: u64,
         spent: u32,
         asked_ms: Option<u64>,
     ) -> Option<Timestamp> {
         if spent >= policy.attempts {
             return None;
         }
-        self.within(policy, since, policy.delay_ms(spent, self.chance(step), asked_ms))
+        self.within(policy, used_ms, policy.delay_ms(spent, self.chance(step), asked_ms))
     }
 
-    fn within(&self, policy: &RetryPolicy, since: Timestamp, delay_ms: u64) -> Option<Timestamp> {
-        let at = self.moment.now.plus(delay_ms);
-        (at <= since.plus(policy.total_ms)).then_some(at)
+    fn within(&self, policy: &RetryPolicy, used_ms: u64, delay_ms: u64) -> Option<Timestamp> {
+        (used_ms.saturating_add(delay_ms) <= policy.total_ms).then(|| self.moment.now.plus(delay_ms))
+    }
+
+    fn elapsed_ms(&self, since: Timestamp) -> u64 {
+        self.moment.now.since(since)
     }
 
     /// The participant refused, or the action could not be sent. That is a definite answer only to the attempt
@@ -469,10 +494,7 @@ impl<'a> Draft<'a> {
             (ProbeOutcome::Answered, Answer::Response(response)) => {
                 match self.judge_probe(step, response.status, &response.body) {
                     Ok(Some(output)) => return self.emit(Event::ActionDone { step, output, by_probe: true }),
-                    Ok(None) => {
-                        let found = "the participant says that it did not happen";
-                        return self.without_effect(step, Failure::without_status(found));
-                    }
+                    Ok(None) => return self.denied(step),
                     Err(error) => (Failure::without_status(format!("the probe cannot be judged: {error}")), None),
                 }
             }
@@ -482,9 +504,25 @@ impl<'a> Draft<'a> {
         };
         let StepState::Probing(inquiry) = self.state(step) else { return };
         let policy = self.work(step).probe.as_ref().map_or(RetryPolicy::PROBE, |probe| probe.retry);
-        match self.backoff(&policy, step, inquiry.since, inquiry.spent + 1, asked_ms) {
+        match self.backoff(&policy, step, self.elapsed_ms(inquiry.since), inquiry.spent + 1, asked_ms) {
             Some(retry_at) => self.emit(Event::ProbeFailed { step, trouble: Trouble::Unknown, failure, retry_at }),
             None => self.unknown(step, failure),
+        }
+    }
+
+    /// The participant says that the action did not happen. That is so now: a request that is still on its way may land
+    /// later. So a step that can be undone is undone all the same, and what that leaves under its key turns
+    /// the late request away.
+    fn denied(&mut self, step: StepIndex) {
+        let failure = Failure::without_status("the participant says that it did not happen");
+        let honours_key = self.work(step).effects == Effects::Idempotent;
+        let can_be_undone = self.definition.steps[step].compensation().is_some();
+        if honours_key && can_be_undone && self.render_compensation(step).is_ok() {
+            let reason = format!("step {} had no effect: {}", self.name(step), failure.message);
+            self.emit(Event::ActionUnknown { step, failure, ask_at: None });
+            self.turn_back(reason, None);
+        } else {
+            self.without_effect(step, failure);
         }
     }
 
@@ -599,7 +637,7 @@ impl<'a> Draft<'a> {
     fn compensation_answered(&mut self, step: StepIndex, attempt: u32, answer: &Answer) {
         let Some(compensation) = self.definition.steps[step].compensation() else { return };
         let StepState::Compensating(undoing) = self.state(step) else { return };
-        let since = undoing.since.unwrap_or(self.moment.now);
+        let waited_ms = undoing.waited_ms;
         let spent = undoing.spent + 1;
         // Whatever this attempt did, one before it may have undone the effect: nobody has its answer.
         let others_lost = attempt > self.saga.steps[step].compensation_attempts + 1;
@@ -608,7 +646,7 @@ impl<'a> Draft<'a> {
             CompensationOutcome::Done => self.emit(Event::CompensationDone { step }),
             CompensationOutcome::Hopeless { failure } => self.die(step, claim, failure),
             CompensationOutcome::InProgress { failure, retry_after_ms } => {
-                match self.within(&compensation.retry, since, in_progress_ms(retry_after_ms)) {
+                match self.within(&compensation.retry, waited_ms, in_progress_ms(retry_after_ms)) {
                     Some(retry_at) => {
                         let trouble = Trouble::InProgress;
                         self.emit(Event::CompensationFailed { step, attempt, trouble, failure, retry_at });
@@ -618,7 +656,7 @@ impl<'a> Draft<'a> {
             }
             CompensationOutcome::Again { failure, retry_after_ms, uncertain } => {
                 let trouble = if uncertain || others_lost { Trouble::Unknown } else { Trouble::NotDone };
-                match self.backoff(&compensation.retry, step, since, spent, retry_after_ms) {
+                match self.backoff(&compensation.retry, step, waited_ms, spent, retry_after_ms) {
                     Some(retry_at) => {
                         self.emit(Event::CompensationFailed { step, attempt, trouble, failure, retry_at });
                     }

@@ -105,6 +105,8 @@ pub enum Trouble {
     Unknown,
     /// The orchestrator stopped before an answer was recorded; it cost no attempt.
     Interrupted,
+    /// It was taken back before it was sent, because the saga was held or turned back first; it cost no attempt.
+    Withdrawn,
 }
 
 /// A person, or a program in a person's name, and why they act.

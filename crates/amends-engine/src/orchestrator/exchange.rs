@@ -37,6 +37,13 @@ pub enum Input {
         /// The saga.
         saga: Uuid,
     },
+    /// Whoever waited for the saga to finish or to get stuck waits no longer.
+    Forget {
+        /// Who.
+        reply: ReplyId,
+        /// The saga.
+        saga: Uuid,
+    },
     /// The batch of [`Output::Commit`] was committed, or not.
     Committed(Result<Vec<Outcome>, StoreError>),
     /// The answer to [`Output::Claim`].

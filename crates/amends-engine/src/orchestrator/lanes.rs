@@ -16,6 +16,7 @@ use amends_core::machine::{Direction, PlannedCall, Request};
 use amends_core::time::Timestamp;
 use amends_store::{Message, Receive, Received};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use uuid::Uuid;
 
 /// A call that is to be made, with everything that goes over the wire.
@@ -69,6 +70,8 @@ pub(super) struct Lanes {
     pace: Pace,
     flying: BTreeMap<CallId, Flight>,
     next_id: CallId,
+    /// The lane that had a call last: the next place is offered to the one after it, so that none is starved.
+    last_served: String,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,7 @@ impl Lanes {
             pace: Pace::new(settings.compensations_per_second),
             flying: BTreeMap::new(),
             next_id: 1,
+            last_served: String::new(),
         }
     }
 
@@ -148,30 +152,18 @@ impl Lanes {
 
     /// The next call that has a place now; it counts as in flight from here on.
     pub(super) fn next_call(&mut self, now: Timestamp) -> Option<OutgoingCall> {
-        let mut next = None;
-        for lane in self.lanes.values_mut() {
-            if lane.calls_in_flight < lane.in_flight_bound
-                && let Some(call) = lane.calls.pop_front()
-            {
-                lane.calls_in_flight += 1;
-                next = Some(call);
-                break;
-            }
-            if self.pace.allowance(now) > 0
-                && lane.may_compensate(now)
-                && let Some(call) = lane.compensations.pop_front()
-            {
-                lane.compensations_in_flight += 1;
-                lane.breaker.begin();
-                self.pace.take(now);
-                next = Some(call);
-                break;
-            }
+        let pace_allows = self.pace.allowance(now) > 0;
+        let mut next_of = |(name, lane): (&String, &mut Lane)| Some((name.clone(), lane.next_call(pace_allows, now)?));
+        let last = self.last_served.clone();
+        let after =
+            self.lanes.range_mut::<String, _>((Bound::Excluded(&last), Bound::Unbounded)).find_map(&mut next_of);
+        let (name, call) = after.or_else(|| self.lanes.range_mut(..=last).find_map(&mut next_of))?;
+        if call.direction == Direction::Compensation {
+            self.pace.take(now);
         }
-        if let Some(call) = &next {
-            self.flying.insert(call.id, Flight::of(call));
-        }
-        next
+        self.last_served = name;
+        self.flying.insert(call.id, Flight::of(&call));
+        Some(call)
     }
 
     /// A call that was given a place is not made after all.
@@ -265,6 +257,12 @@ impl Lanes {
         lane.receive = ReceiveState::At(again_at);
     }
 
+    /// Whether a message of this saga is in hand: its compensation is in flight, or waits for its place.
+    pub(super) fn has_message_of(&self, saga: Uuid) -> bool {
+        let first = |lane: &Lane| lane.held.range((saga, String::new())..).next().map(|(found, _)| *found);
+        self.lanes.values().any(|lane| first(lane) == Some(saga))
+    }
+
     /// A message is not in hand any more.
     pub(super) fn forget(&mut self, saga: Uuid, step: &str) {
         let message = (saga, step.to_owned());
@@ -333,6 +331,23 @@ impl Lane {
             ended: BTreeMap::new(),
             latency: (vec![0; Gauges::BUCKETS_MS.len()], 0),
         }
+    }
+
+    /// The next call that has a place. `pace_allows`: whether a compensation may begin now at all.
+    fn next_call(&mut self, pace_allows: bool, now: Timestamp) -> Option<OutgoingCall> {
+        if self.calls_in_flight < self.in_flight_bound
+            && let Some(call) = self.calls.pop_front()
+        {
+            self.calls_in_flight += 1;
+            return Some(call);
+        }
+        if !pace_allows || !self.may_compensate(now) {
+            return None;
+        }
+        let call = self.compensations.pop_front()?;
+        self.compensations_in_flight += 1;
+        self.breaker.begin();
+        Some(call)
     }
 
     fn may_compensate(&self, now: Timestamp) -> bool {

@@ -97,27 +97,41 @@ pub fn is_settled(saga: &Saga) -> bool {
     }
 }
 
-/// The command that a wish comes to. The error `None` means that the wish is already fulfilled.
-pub(super) fn command(definition: &Definition, want: Want) -> Result<Command, Option<EngineError>> {
-    let step_named = |name: &str| -> Result<StepIndex, Option<EngineError>> {
-        definition.step(name).ok_or_else(|| Some(EngineError::UnknownStep(name.to_owned())))
+/// What a wish comes to.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// This, for the machine.
+    Command(Command),
+    /// Taking the saga into memory has fulfilled it.
+    Fulfilled,
+}
+
+/// What is meant by a wish about a saga with this definition.
+pub(super) fn meaning(definition: &Definition, want: &Want) -> Result<Meaning, EngineError> {
+    let step_named = |name: &str| -> Result<StepIndex, EngineError> {
+        definition.step(name).ok_or_else(|| EngineError::UnknownStep(name.to_owned()))
     };
-    Ok(match want {
-        Want::Command(command) => command,
-        Want::Message { step, receives } => Command::Received { step: step_named(&step)?, receives },
-        Want::Order(Order::Complete { step, output }) => Command::Complete { step: step_named(&step)?, output },
-        Want::Order(Order::Fail { step, reason }) => Command::Fail { step: step_named(&step)?, reason },
-        Want::Order(Order::Cancel(operator)) => Command::Cancel(operator),
-        Want::Order(Order::Pause(operator)) => Command::Pause(operator),
-        Want::Order(Order::Resume(operator)) => Command::Resume(operator),
-        // The saga can be read, or there would be no command: taking it in has settled that letter.
-        Want::Order(Order::Settle { letter, settlement: Settlement::Retry, .. }) if is_about_saga(letter) => {
-            return Err(None);
+    let command = match want {
+        Want::Command(command) => command.clone(),
+        Want::Message { step, receives } => Command::Received { step: step_named(step)?, receives: *receives },
+        Want::Order(Order::Complete { step, output }) => {
+            Command::Complete { step: step_named(step)?, output: output.clone() }
         }
-        Want::Order(Order::Settle { letter, .. }) if is_about_saga(letter) => {
+        Want::Order(Order::Fail { step, reason }) => Command::Fail { step: step_named(step)?, reason: reason.clone() },
+        Want::Order(Order::Cancel(operator)) => Command::Cancel(operator.clone()),
+        Want::Order(Order::Pause(operator)) => Command::Pause(operator.clone()),
+        Want::Order(Order::Resume(operator)) => Command::Resume(operator.clone()),
+        // The saga can be read, or it would not be in memory: taking it in has settled that letter.
+        Want::Order(Order::Settle { letter, settlement: Settlement::Retry, .. }) if is_about_saga(*letter) => {
+            return Ok(Meaning::Fulfilled);
+        }
+        Want::Order(Order::Settle { letter, .. }) if is_about_saga(*letter) => {
             let why = "this dead letter is about a saga that could not be read, so it can only be retried";
-            return Err(Some(EngineError::Conflict(why.into())));
+            return Err(EngineError::Conflict(why.into()));
         }
-        Want::Order(Order::Settle { letter, settlement, operator }) => Command::Settle { letter, settlement, operator },
-    })
+        Want::Order(Order::Settle { letter, settlement, operator }) => {
+            Command::Settle { letter: *letter, settlement: settlement.clone(), operator: operator.clone() }
+        }
+    };
+    Ok(Meaning::Command(command))
 }

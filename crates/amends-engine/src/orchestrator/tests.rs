@@ -221,6 +221,42 @@ fn a_held_saga_begins_nothing_and_goes_on_when_it_is_let_go() {
 }
 
 #[test]
+fn a_compensation_in_flight_is_recorded_though_the_saga_is_held() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        ("second", Direction::Compensation) => Reaction::Slow(1_000),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(200);
+    assert_eq!(world.calls_to("second", Direction::Compensation).len(), 1, "it is in flight");
+    world.order(2, id, Order::Pause(operator()));
+    world.run_for(10_000);
+    assert_eq!(world.saga(id).expect("stored").saga.steps[1].status(), StepStatus::Compensated);
+    world.order(3, id, Order::Resume(operator()));
+    world.run_for(10_000);
+    assert_eq!((status(&world, id), world.calls_to("second", Direction::Compensation).len()), (Status::Compensated, 1));
+}
+
+#[test]
+fn holding_a_saga_costs_it_no_attempt() {
+    let mut world = World::with(|settings| settings.participants.get_mut("two").expect("it is there").in_flight = 1);
+    let definition = world.define(&CHAIN.replace("attempts: 3, initial: 10ms, max: 100ms", "attempts: 1"));
+    world.script = Box::new(|call| if call.step_name == "second" { Reaction::Slow(5_000) } else { Reaction::Obey });
+    let first = world.start(1, &definition, "k");
+    let second = world.start(2, &definition, "l");
+    world.run_for(1_000);
+    world.order(3, second, Order::Pause(operator()));
+    world.run_for(60_000);
+    assert_eq!((status(&world, first), status(&world, second)), (Status::Completed, Status::Running));
+    world.order(4, second, Order::Resume(operator()));
+    world.run_for(60_000);
+    assert_eq!(status(&world, second), Status::Completed);
+}
+
+#[test]
 fn what_is_given_up_waits_for_a_person_who_can_settle_it() {
     for (settlement, ends) in [
         (Settlement::Retry, Some(Status::Compensated)),
@@ -266,6 +302,129 @@ fn a_store_that_fails_for_a_while_loses_nothing() {
     assert_eq!(status(&world, id), Status::Completed);
     assert!(matches!(&world.replies[&2], Err(EngineError::Store(_))), "a start that was not written is refused");
     assert_eq!((world.sagas().len(), world.store_fails), (1, 0));
+}
+
+#[test]
+fn while_the_store_takes_nothing_starts_are_refused_at_once() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let id = world.start(1, &definition, "k");
+    world.run_for(8);
+    world.store_fails = 10;
+    world.run_for(300);
+    for number in 2..5 {
+        world.start(number, &definition, &number.to_string());
+        world.run_for(0);
+        assert!(matches!(&world.replies[&number], Err(EngineError::Store(_))), "{number}");
+    }
+    assert!(world.orchestrator.gauges().store_outage.is_some());
+    world.run_for(10_000);
+    assert_eq!((status(&world, id), world.sagas().len()), (Status::Completed, 1));
+    assert_eq!(world.orchestrator.gauges().store_outage, None);
+    let later = world.start(9, &definition, "later");
+    world.run_for(1_000);
+    assert_eq!(status(&world, later), Status::Completed);
+}
+
+#[test]
+fn a_start_that_found_the_store_full_does_not_keep_the_next_one_out() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.store_fails = 1;
+    world.start(1, &definition, "k");
+    world.run_for(10);
+    assert!(matches!(&world.replies[&1], Err(EngineError::Store(_))));
+    world.run_for(1_000);
+    let id = world.start(2, &definition, "k");
+    world.run_for(1_000);
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
+const HERD: &str = r#"
+saga: herd
+key: "{{ input.id }}"
+steps:
+  first:
+    action: { post: "one:/do" }
+    compensation: { post: "one:/undo" }
+  second: { action: { post: "two:/do" }, compensation: none }
+"#;
+
+#[test]
+fn sagas_that_wait_for_one_participant_leave_room_for_the_others() {
+    let mut world = World::with(|settings| settings.live_sagas = 40);
+    let definition = world.define(HERD);
+    let healthy = chain(&mut world);
+    world.script = Box::new(|call| match (call.request.path.as_str(), call.step_name.as_str()) {
+        ("/undo", _) => Reaction::Unreachable,
+        (_, "second") if call.attempt == 1 && call.request.participant == "two" => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    for number in 0..200 {
+        world.start(number, &definition, &number.to_string());
+        world.run_for(200);
+        assert!(matches!(&world.replies[&number], Ok(Reply::Accepted(_))), "{number}: {:?}", world.replies[&number]);
+    }
+    assert!(world.orchestrator.gauges().live_sagas <= 40);
+    world.script = Box::new(|_| Reaction::Obey);
+    let id = world.start(900, &healthy, "k");
+    world.run_for(1_000);
+    assert_eq!(status(&world, id), Status::Completed);
+    world.run_for(300_000);
+    assert!(world.sagas().iter().all(|saga| saga.row.status != Status::Compensating));
+}
+
+#[test]
+fn a_long_outage_uses_up_nobodys_patience() {
+    let mut world = World::new();
+    let definition = world.define(HERD);
+    world.script = Box::new(|call| match (call.direction, call.step_name.as_str()) {
+        (Direction::Compensation, _) => Reaction::Unreachable,
+        (_, "second") => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    (0..500).for_each(|number| drop(world.start(number, &definition, &number.to_string())));
+    world.run_for(3 * 3_600_000);
+    assert!(world.open_letters().is_empty(), "the breaker let few through, and none has spent its attempts");
+    world.script = Box::new(|_| Reaction::Obey);
+    world.run_for(600_000);
+    assert!(world.sagas().iter().all(|saga| saga.row.status == Status::Compensated));
+}
+
+#[test]
+fn whoever_waits_no_longer_is_forgotten() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(1_000));
+    let id = world.start(1, &definition, "k");
+    world.run_for(10);
+    world.wait_for(2, id);
+    world.wait_for(3, id);
+    world.forget(2, id);
+    world.run_for(10_000);
+    assert!(world.replies.contains_key(&3) && !world.replies.contains_key(&2));
+}
+
+#[test]
+fn a_saga_that_can_be_read_again_goes_on_by_itself_and_its_letter_is_settled() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        (_, Direction::Compensation) => Reaction::Slow(100_000),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    let definitions = world.forget_definitions();
+    world.script = Box::new(|_| Reaction::Obey);
+    world.restart();
+    // Its message comes again and again, and nobody can do anything about it.
+    world.run_for(2 * 3_600_000);
+    assert_eq!((world.open_letters().len(), world.sagas()[0].row.status), (1, Status::Stuck));
+    world.remember_definitions(definitions);
+    world.run_for(120_000);
+    assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::codec;
 use amends_core::definition::{Definition, StepIndex};
-use amends_core::machine::{Claim, Direction, Event, Operator, Phase, Saga, Settlement, Status, StepState};
+use amends_core::machine::{Claim, Direction, Event, Operator, Phase, Saga, Settlement, Status};
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
 use uuid::Uuid;
@@ -57,8 +57,8 @@ pub(super) fn commit(decided: &Decided<'_>) -> Commit {
 fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at: Timestamp, event: &Event) {
     let name = |step: StepIndex| decided.definition.steps[step].name.clone();
     match event {
-        Event::CompensationQueued { step, .. } => writes.push(message(decided, *step, at)),
-        Event::CompensationFailed { step, retry_at, .. } => writes.push(message(decided, *step, *retry_at)),
+        Event::CompensationQueued { step, .. } => writes.push(decided.message(*step, at)),
+        Event::CompensationFailed { step, retry_at, .. } => writes.push(decided.message(*step, *retry_at)),
         Event::CompensationDone { step } => writes.push(Write::DeleteMessage { step: name(*step) }),
         Event::DeadLettered { step, direction, claim, failure } => {
             if *direction == Direction::Compensation {
@@ -87,11 +87,10 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at:
         Event::Paused { operator } | Event::Resumed { operator } => {
             let action = if matches!(event, Event::Paused { .. }) { "pause" } else { "resume" };
             writes.push(audit(operator, action, None, at));
-            let queued = decided.saga.steps.iter().enumerate().filter_map(|(step, state)| match &state.state {
-                StepState::Compensating(undoing) => Some((step, undoing.at)),
-                _ => None,
-            });
-            writes.extend(queued.map(|(step, due)| message(decided, step, due.max(at))));
+            // Moved and not put anew: that a message was received before is not forgotten.
+            let moved_to = |due: Timestamp| if decided.saga.held { Timestamp::NEVER } else { due.max(at) };
+            let queued = queued(decided.saga);
+            writes.extend(queued.map(|(step, due)| Write::MoveMessage { step: name(step), at: moved_to(due) }));
         }
         Event::CompensationEntered { operator: Some(operator), .. } => {
             writes.push(audit(operator, "cancel", None, at));
@@ -115,15 +114,26 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at:
     }
 }
 
+impl Decided<'_> {
+    fn message(&self, step: StepIndex, at: Timestamp) -> Write {
+        message(self.definition, self.saga, step, at)
+    }
+}
+
 /// A step's message, due at `at`; a held saga's messages wait until it is resumed.
-fn message(decided: &Decided<'_>, step: StepIndex, at: Timestamp) -> Write {
-    let written = &decided.definition.steps[step];
+fn message(definition: &Definition, saga: &Saga, step: StepIndex, at: Timestamp) -> Write {
+    let written = &definition.steps[step];
     let compensation = written.compensation().expect("only a step with a compensation is compensated");
     Write::PutMessage {
         step: written.name.clone(),
         participant: compensation.call.participant.clone(),
-        at: if decided.saga.held { Timestamp::NEVER } else { at },
+        at: if saga.held { Timestamp::NEVER } else { at },
     }
+}
+
+/// The steps whose compensations are in the queue, and when they are due.
+fn queued(saga: &Saga) -> impl Iterator<Item = (StepIndex, Timestamp)> {
+    saga.steps.iter().enumerate().filter_map(|(step, found)| found.state.undone_at().map(|at| (step, at)))
 }
 
 fn audit(operator: &Operator, action: &str, step: Option<String>, at: Timestamp) -> Write {
@@ -140,11 +150,15 @@ pub(super) fn is_about_saga(letter: u64) -> bool {
     letter >= SAGA_LETTERS
 }
 
+/// Whether a row says that the saga was set aside because it could not be read.
+pub(super) fn is_set_aside(row: &Row) -> bool {
+    row.status == Status::Stuck && row.reason.as_ref().is_some_and(|reason| reason.starts_with(SET_ASIDE))
+}
+
 /// Sets aside a saga that cannot be read: it is stuck, and visible as a dead letter. One that was set aside before
 /// keeps the letter it has.
 pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
-    let has_letter = record.row.status == Status::Stuck
-        && record.row.reason.as_ref().is_some_and(|reason| reason.starts_with(SET_ASIDE));
+    let has_letter = is_set_aside(&record.row);
     let reason = format!("{SET_ASIDE}{why}");
     let letter = Write::OpenDeadLetter {
         id: letter_id(record.id, at.0),
@@ -166,24 +180,28 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
     }
 }
 
-/// Settles the dead letter of a saga that can be read again.
-pub(super) fn reprieve(saga: Uuid, letter: u64, operator: &Operator, at: Timestamp) -> Vec<Write> {
-    let resolution = format!("retry, by {}: {}", operator.actor, operator.reason);
-    let close = Write::CloseDeadLetter { id: letter_id(saga, letter), resolution, at };
-    vec![close, audit(operator, "dead letter: retry", None, at)]
+/// Settles the dead letter of a saga that can be read again. Its messages begin anew: they were received while nobody
+/// could have worked on them.
+pub(super) fn reprieve(definition: &Definition, saga: &Saga, asked: Option<&Operator>, at: Timestamp) -> Vec<Write> {
+    let resolution = match asked {
+        Some(operator) => format!("retry, by {}: {}", operator.actor, operator.reason),
+        None => "the saga can be read again".to_owned(),
+    };
+    let mut writes = vec![Write::CloseSagaDeadLetter { resolution, at }];
+    writes.extend(asked.map(|operator| audit(operator, "dead letter: retry", None, at)));
+    writes.extend(queued(saga).map(|(step, due)| message(definition, saga, step, due)));
+    writes
 }
 
 /// Who looks after a saga from here on. What is due before `keep_until` stays in memory.
-pub(super) fn rest(definition: &Definition, saga: &Saga, keep_until: Timestamp) -> Rest {
+pub(super) fn rest(definition: &Definition, saga: &Saga, keep_until: Option<Timestamp>) -> Rest {
     if let Phase::Completed { at } | Phase::Compensated { at, .. } = &saga.phase {
         return Rest::Finished(*at);
     }
-    let message = saga.steps.iter().filter_map(|step| match &step.state {
-        StepState::Compensating(undoing) if !saga.held => Some(undoing.at),
-        _ => None,
-    });
+    let message = queued(saga).map(|(_, at)| at).filter(|_| !saga.held);
     let wake_at = saga.wake_at(definition);
-    if saga.is_calling() || message.chain(wake_at).any(|at| at <= keep_until) {
+    let is_due_soon = |at: Timestamp| keep_until.is_some_and(|until| at <= until);
+    if saga.is_calling() || message.chain(wake_at).any(is_due_soon) {
         Rest::Owned
     } else {
         wake_at.map_or(Rest::Parked, Rest::Until)

@@ -6,17 +6,22 @@ use crate::egress::Egress;
 use crate::orchestrator::{Input, Loaded, Orchestrator, Output, Reply, ReplyId, Taken};
 use amends_core::time::Timestamp;
 use amends_store::{Acquired, Incarnation, Record, Store, StoreError};
+use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How many letters are read before the orchestrator takes its turn.
 const LETTERS: usize = 1_024;
 /// How often the gauges are published, at the most.
 const GAUGES: Duration = Duration::from_millis(200);
+/// How long to wait before a definition is read again that could not be.
+const DEFINITION_RETRY: Duration = Duration::from_millis(250);
 
 /// The time: the system's at the start, and from then on a clock that never jumps.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +51,10 @@ pub(super) enum Letter {
     Tell(Input),
     /// Somebody asks, and waits.
     Ask { input: Input, callers: Vec<(ReplyId, oneshot::Sender<Result<Reply, EngineError>>)> },
+    /// Whoever waited for a saga to settle waits no longer.
+    Forget { reply: ReplyId, saga: Uuid },
+    /// Something that runs beside the driver has panicked.
+    Panicked,
     /// The engine is to stop.
     Stop { grace_ms: u64, done: oneshot::Sender<Result<(), StoreError>> },
 }
@@ -130,6 +139,16 @@ impl Driver {
                 self.callers.extend(callers);
                 self.orchestrator.handle(now, input);
             }
+            Letter::Forget { reply, saga } => {
+                self.callers.remove(&reply);
+                self.orchestrator.handle(now, Input::Forget { reply, saga });
+            }
+            Letter::Panicked => {
+                tracing::error!(
+                    "a task of the engine has panicked, and what it was to do is in doubt: the engine stops"
+                );
+                self.failure.send_replace(Some(EngineError::Broken));
+            }
             Letter::Stop { grace_ms, done } => {
                 self.orchestrator.close();
                 self.stopping = Some(Stopping { until: Instant::now() + Duration::from_millis(grace_ms), done });
@@ -197,21 +216,32 @@ impl Driver {
     fn spawn(&self, work: impl Future<Output = Input> + Send + 'static) {
         let letters = self.letters.clone();
         tokio::spawn(async move {
-            let input = work.await;
+            // A result that never comes would hold up its saga, or every commit, for ever.
+            let letter = AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, Letter::Tell);
             if let Some(letters) = letters.upgrade() {
                 // Where the driver has ended there is nobody to tell.
-                let _nobody_reads = letters.send(Letter::Tell(input));
+                let _nobody_reads = letters.send(letter);
             }
         });
     }
 }
 
+/// Finds a saga's definition. The saga is this engine's by now, so a store that cannot be read is asked until it can be:
+/// nobody else would look after it.
 async fn load(catalogue: &Catalogue, record: Record) -> Result<Loaded, StoreError> {
-    let definition = match catalogue.version(&record.birth.version).await? {
-        Some(definition) => definition,
-        None => Err(format!("its definition, version {}, is not in the store", record.birth.version)),
-    };
-    Ok(Loaded { record, definition })
+    loop {
+        let definition = match catalogue.version(&record.birth.version).await {
+            Ok(Some(definition)) => definition,
+            Ok(None) => Err(format!("its definition, version {}, is not in the store", record.birth.version)),
+            Err(StoreError::Unavailable(why)) => {
+                tracing::warn!(saga = %record.id, %why, "a definition cannot be read; it is tried again");
+                tokio::time::sleep(DEFINITION_RETRY).await;
+                continue;
+            }
+            Err(error @ (StoreError::Fenced | StoreError::Damaged(_))) => return Err(error),
+        };
+        return Ok(Loaded { record, definition });
+    }
 }
 
 async fn load_all(catalogue: &Catalogue, records: Vec<Record>) -> Result<Vec<Loaded>, StoreError> {

@@ -63,6 +63,27 @@ pub async fn a_dead_letter_is_settled_once_and_by_its_own_saga(store: Subject) {
     assert_eq!(letter(&store, "letter-1").await, settled);
 }
 
+/// Only what is open, of that saga, and about no step of it.
+pub async fn a_dead_letter_about_the_saga_is_settled_by_the_saga(store: Subject) {
+    enlist(&store, ME).await;
+    open(&store, 1, &["about-a-step"]).await;
+    open(&store, 2, &[]).await;
+    for (saga, id) in [(1, "about-one"), (2, "about-two")] {
+        let Write::OpenDeadLetter { direction, claim, error, at, .. } = open_dead_letter(id) else { return };
+        let letter = Write::OpenDeadLetter { id: id.into(), step: None, direction, claim, error, at };
+        commit_all(&store, vec![Commit { writes: vec![letter], ..following(saga, 1, Rest::Owned) }]).await;
+    }
+    for (after, resolution) in [(2, "it can be read again"), (3, "and again")] {
+        let close = Write::CloseSagaDeadLetter { resolution: resolution.into(), at: at(900) };
+        commit_all(&store, vec![Commit { writes: vec![close], ..following(1, after, Rest::Owned) }]).await;
+    }
+    let closed = letter(&store, "about-one").await.expect("it is there").closed;
+    assert_eq!(closed, Some((at(900), "it can be read again".into())));
+    for id in ["about-a-step", "about-two"] {
+        assert_eq!(letter(&store, id).await.expect("it is there").closed, None, "{id}");
+    }
+}
+
 /// Newest first, each page from where the last one ended.
 pub async fn dead_letters_come_in_pages(store: Subject) {
     enlist(&store, ME).await;

@@ -62,6 +62,17 @@ pub async fn a_message_that_is_put_again_moves_and_counts_anew(store: Subject) {
     assert_eq!(receive(&store, 600).await, Received::default(), "it has another participant now");
 }
 
+/// Moving it says nothing about a try: what was received before still counts. One that is not there cannot be moved.
+pub async fn a_message_that_is_moved_keeps_its_count(store: Subject) {
+    enlist(&store, ME).await;
+    put(&store, 1, &[("a", 10)]).await;
+    assert_eq!(receive(&store, 10).await.messages.len(), 1);
+    let moved = ["a", "never-put"].map(|step| Write::MoveMessage { step: step.into(), at: at(500) });
+    commit_all(&store, vec![Commit { writes: moved.into(), ..following(1, 1, Rest::Parked) }]).await;
+    assert_eq!(receive(&store, 499).await, Received { messages: vec![], next_at: Some(at(500)) });
+    assert_eq!(receive(&store, 500).await.messages, [Message { saga: id(1), step: "a".into(), receives: 2 }]);
+}
+
 /// A message that is not there can be deleted too: the saga's own events say what was dealt with.
 pub async fn a_message_that_was_dealt_with_is_gone(store: Subject) {
     enlist(&store, ME).await;

@@ -175,6 +175,12 @@ impl State {
             Write::PutMessage { step, participant, at } => {
                 self.messages.insert((saga, step), Queued { participant, visible_at: at, receives: 0, receiver: None });
             }
+            Write::MoveMessage { step, at } => {
+                if let Some(message) = self.messages.get_mut(&(saga, step)) {
+                    message.visible_at = at;
+                    message.receiver = None;
+                }
+            }
             Write::DeleteMessage { step } => {
                 self.messages.remove(&(saga, step));
             }
@@ -201,6 +207,12 @@ impl State {
                 let open = self.dead_letters.iter_mut().find(|letter| letter.id == id && letter.saga == saga);
                 if let Some(letter) = open.filter(|letter| letter.closed.is_none()) {
                     letter.closed = Some((at, resolution));
+                }
+            }
+            Write::CloseSagaDeadLetter { resolution, at } => {
+                let about_saga = |letter: &&mut DeadLetter| letter.saga == saga && letter.step.is_none();
+                for letter in self.dead_letters.iter_mut().filter(about_saga) {
+                    letter.closed.get_or_insert_with(|| (at, resolution.clone()));
                 }
             }
             Write::Audit { actor, action, step, reason, at } => {

@@ -46,11 +46,15 @@ const PUT_MESSAGE: &str = "
     INSERT INTO message (saga, step, participant, visible_at, receives) VALUES (?1, ?2, ?3, ?4, 0)
     ON CONFLICT DO UPDATE SET participant = excluded.participant, visible_at = excluded.visible_at,
         receives = 0, receiver = NULL";
+pub(super) const MOVE_MESSAGE: &str =
+    "UPDATE message SET visible_at = ?3, receiver = NULL WHERE saga = ?1 AND step = ?2";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE saga = ?1 AND step = ?2";
 const OPEN_DEAD_LETTER: &str = "
     INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 pub(super) const CLOSE_DEAD_LETTER: &str =
     "UPDATE dead_letter SET closed_at = ?3, resolution = ?4 WHERE id = ?1 AND saga = ?2 AND closed_at IS NULL";
+pub(super) const CLOSE_SAGA_DEAD_LETTER: &str = "
+    UPDATE dead_letter SET closed_at = ?2, resolution = ?3 WHERE saga = ?1 AND step IS NULL AND closed_at IS NULL";
 const PUT_AUDIT: &str = "INSERT INTO audit (at, actor, action, saga, step, reason) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 pub(super) const DUE: &str = "SELECT id FROM saga WHERE wake_at <= ?1 ORDER BY wake_at, id LIMIT ?2";
@@ -210,6 +214,9 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
         Write::PutMessage { step, participant, at } => {
             sql.prepare_cached(PUT_MESSAGE)?.execute(params![saga, step, participant, rows::time(*at)])?;
         }
+        Write::MoveMessage { step, at } => {
+            sql.prepare_cached(MOVE_MESSAGE)?.execute(params![saga, step, rows::time(*at)])?;
+        }
         Write::DeleteMessage { step } => {
             sql.prepare_cached(DELETE_MESSAGE)?.execute(params![saga, step])?;
         }
@@ -219,6 +226,9 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
         }
         Write::CloseDeadLetter { id, resolution, at } => {
             sql.prepare_cached(CLOSE_DEAD_LETTER)?.execute(params![id, saga, rows::time(*at), resolution])?;
+        }
+        Write::CloseSagaDeadLetter { resolution, at } => {
+            sql.prepare_cached(CLOSE_SAGA_DEAD_LETTER)?.execute(params![saga, rows::time(*at), resolution])?;
         }
         Write::Audit { actor, action, step, reason, at } => {
             sql.prepare_cached(PUT_AUDIT)?.execute(params![rows::time(*at), actor, action, saga, step, reason])?;

@@ -39,6 +39,9 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<&'static str, Api
             return Err(ApiProblem::new(problem::STORE_UNAVAILABLE, format!("the engine cannot go on: {why}")));
         }
     }
+    if let Some(why) = app.engine.gauges().store_outage {
+        return Err(ApiProblem::new(problem::STORE_UNAVAILABLE, why));
+    }
     // There is never a saga with this id; what counts is that the store answers.
     app.store.saga(Uuid::nil()).await?;
     Ok("ready\n")

@@ -149,6 +149,7 @@ impl From<EngineError> for ApiProblem {
             EngineError::Stopping => {
                 return ApiProblem::new(STOPPING, "the server is stopping; repeat the request when it is back");
             }
+            EngineError::Broken => STORE_UNAVAILABLE,
             EngineError::Store(error) => return ApiProblem::from(error),
         };
         ApiProblem::new(kind, detail)

@@ -180,7 +180,7 @@ fn what_a_step_keeps() {
     assert_eq!((found.compensation_attempts, found.error), (2, None));
     let found = step("a(once)", "a=503 done:a");
     assert_eq!((found.uncertain, found.error, found.state), (false, None, StepState::Done));
-    let found = step("a(probe,tries=1)", "a=503 a=no");
+    let found = step("a(probe,pivot,tries=1)", "a=503 a=no");
     assert_eq!((found.uncertain, found.state), (false, StepState::Refused));
 }
 

@@ -208,16 +208,20 @@ fn policies_are_kept(definition: &Definition, history: &[(Timestamp, Event)]) {
                 actions[*step] += 1;
                 assert!(actions[*step] <= work.retry.attempts, "step {step}: more attempts than allowed");
             }
-            Event::ActionFailed { step, trouble: Trouble::InProgress | Trouble::Interrupted, .. } => {
-                actions[*step] -= 1
-            }
+            Event::ActionFailed {
+                step,
+                trouble: Trouble::InProgress | Trouble::Interrupted | Trouble::Withdrawn,
+                ..
+            } => actions[*step] -= 1,
             Event::ProbeStarted { step, .. } => {
                 let work = definition.steps[*step].call().expect("only calls are probed");
                 probes[*step] += 1;
                 let allowed = work.probe.as_ref().map_or(0, |probe| probe.retry.attempts);
                 assert!(probes[*step] <= allowed, "step {step}: more questions than allowed");
             }
-            Event::ProbeFailed { step, trouble: Trouble::Interrupted, .. } => probes[*step] -= 1,
+            Event::ProbeFailed { step, trouble: Trouble::Interrupted | Trouble::Withdrawn, .. } => {
+                probes[*step] -= 1;
+            }
             Event::CompensationFailed { step, trouble, .. } if *trouble != Trouble::InProgress => {
                 compensations[*step] += 1;
                 let allowed = definition.steps[*step].compensation().expect("it is compensated").retry.attempts;
@@ -261,7 +265,7 @@ pub fn at_most_once_is_kept(definition: &Definition, history: &[(Timestamp, Even
                 assert!(!once || !doubtful[*step], "step {step} is at-most-once and was sent again");
                 doubtful[*step] = true;
             }
-            Event::ActionFailed { step, trouble: Trouble::NotDone, .. }
+            Event::ActionFailed { step, trouble: Trouble::NotDone | Trouble::Withdrawn, .. }
             | Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => doubtful[*step] = false,
             _ => {}
         }

@@ -7,7 +7,7 @@ use super::script::{Row, Situation, check_rows, check_situations};
 const FIRST_QUESTION: &[Situation] = &[
     ("a b(probe)", "a=200 b=lost b=lost b=", &[
         ("yes", "found b, completed | completed: a done, b done"),
-        ("no", "refused b, back, undo a done | compensating: a compensating, b refused"),
+        ("no", "unknown b, back, undo b unknown | compensating: a done, b compensating"),
         ("200 204 302 400 401 403 404 408 425 429 500 lost unsent", "ask-again b unknown +0, ask b?2 | running: a done, b unknown"),
         ("409/2000 429/2000 503/2000", "ask-again b unknown +2000 | running: a done, b unknown"),
         ("503/20000", "unknown b, back, undo b unknown | compensating: a done, b compensating"),
@@ -24,7 +24,7 @@ fn first_question() {
 const LAST_QUESTION: &[Situation] = &[
     ("a b(probe)", "a=200 b=lost b=lost b=503 b=", &[
         ("yes", "found b, completed | completed: a done, b done"),
-        ("no", "refused b, back, undo a done | compensating: a compensating, b refused"),
+        ("no", "unknown b, back, undo b unknown | compensating: a done, b compensating"),
         ("200 204 302 400 401 403 404 408 409/2000 425 429 429/2000 500 503/2000 lost unsent 503/20000", "unknown b, back, undo b unknown | compensating: a done, b compensating"),
     ]),
     ("a b(once,probe)", "a=200 b=lost b=503 b=", &[
@@ -54,14 +54,14 @@ fn last_question() {
 const ON_THE_WAY_BACK: &[Situation] = &[
     ("a b(after=a,probe) c(after=a)", "a=200 b=lost b=lost c=422 b=", &[
         ("yes", "found b, undo b done | compensating: a done, b compensating, c refused"),
-        ("no", "refused b, undo a done | compensating: a compensating, b refused, c refused"),
+        ("no", "unknown b, undo b unknown | compensating: a done, b compensating, c refused"),
         ("200 204 302 400 401 403 404 408 425 429 500 lost unsent", "ask-again b unknown +0, ask b?2 | compensating: a done, b unknown, c refused"),
         ("409/2000 429/2000 503/2000", "ask-again b unknown +2000 | compensating: a done, b unknown, c refused"),
         ("503/20000", "unknown b, undo b unknown | compensating: a done, b compensating, c refused"),
     ]),
     ("a b(after=a,probe) c(after=a)", "a=200 b=lost b=lost c=422 b=503 b=", &[
         ("yes", "found b, undo b done | compensating: a done, b compensating, c refused"),
-        ("no", "refused b, undo a done | compensating: a compensating, b refused, c refused"),
+        ("no", "unknown b, undo b unknown | compensating: a done, b compensating, c refused"),
         ("200 204 302 400 401 403 404 408 409/2000 425 429 429/2000 500 503/2000 lost unsent 503/20000", "unknown b, undo b unknown | compensating: a done, b compensating, c refused"),
     ]),
     ("a b(after=a,once,probe) c(after=a)", "a=200 b=lost c=422 b=503 b=", &[
@@ -81,7 +81,7 @@ fn on_the_way_back() {
 const HELD: &[Situation] = &[
     ("a b(probe)", "a=200 b=lost b=lost pause b=", &[
         ("yes", "found b | running: a done, b done"),
-        ("no", "refused b, back | compensating: a done, b refused"),
+        ("no", "unknown b, back | compensating: a done, b unknown"),
         ("200 204 302 400 401 403 404 408 425 429 500 lost unsent", "ask-again b unknown +0 | running: a done, b unknown"),
         ("409/2000 429/2000 503/2000", "ask-again b unknown +2000 | running: a done, b unknown"),
         ("503/20000", "unknown b, back | compensating: a done, b unknown"),
@@ -116,6 +116,10 @@ const QUESTIONS: &[Row] = &[
     ("a b(probe,tries=1)", "a=200 pause b=lost resume", "resumed, ask b?1 | running: a done, b unknown"),
     ("a b(probe,tries=1)", "a=200 pause b=lost recover", "nothing | running: a done, b unknown"),
     ("a b(once,probe)", "a=200 pause recover", "doubt b | running: a done, b unknown"),
+    ("a b(probe,tries=1)", "a=200 b=lost b=withdrawn", "ask-again b withdrawn +0, ask b?1 | running: a done, b unknown"),
+    ("a b(bare,probe)", "a=200 b=lost b=lost b=no", "refused b, back, undo a done | compensating: a compensating, b refused"),
+    ("a b(unsaid,probe)", "a=200 b=lost b=lost b=no", "refused b, back, undo a done | compensating: a compensating, b refused"),
+    ("a b(probe,undo-reads=b)", "a=200 b=lost b=lost b=no", "refused b, back, undo a done | compensating: a compensating, b refused"),
     ("a b(once,probe)", "a=200 pause recover resume", "resumed, ask b?1 | running: a done, b unknown"),
 ];
 
@@ -132,7 +136,7 @@ const DOUBTS_AT_THE_TURN: &[Row] = &[
     ("a b(after=a,patient,probe) c(after=a)", "a=200 b=lost c=422", "refused c, doubt b, back, ask b?1 | compensating: a done, b unknown, c refused"),
     ("a b(after=a,patient,probe) c(after=a)", "a=200 b=429 c=422", "refused c, back, undo a done | compensating: a compensating, b refused, c refused"),
     ("a b(after=a,patient,probe) c(after=a)", "a=200 b=lost c=422 b=yes", "found b, undo b done | compensating: a done, b compensating, c refused"),
-    ("a b(after=a,patient,probe) c(after=a)", "a=200 b=lost c=422 b=no", "refused b, undo a done | compensating: a compensating, b refused, c refused"),
+    ("a b(after=a,patient,probe) c(after=a)", "a=200 b=lost c=422 b=no", "unknown b, undo b unknown | compensating: a done, b compensating, c refused"),
     ("a b(after=a,once) c(after=a)", "a=200 b=lost pause retry:b c=422", "refused c, dead b action unknown, back | stuck: a done, b dead, c refused"),
     ("a b(after=a,once,probe) c(after=a)", "a=200 b=lost b=503 b=503 pause retry:b c=422", "refused c, back | compensating: a done, b unknown, c refused"),
 ];

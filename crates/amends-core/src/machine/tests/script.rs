@@ -5,6 +5,7 @@
 //! | `a=200`, `a=503`, `a=409/2000` | the call of `a` that is in flight is answered; after the slash `Retry-After` in ms |
 //! | `a=lost`, `a=unsent` | its answer never comes; it could not be sent |
 //! | `a=yes`, `a=no` | its probe is answered |
+//! | `a=withdrawn` | its call is taken back before it is sent |
 //! | `a!1=200`, `a?1=no`, `a<1=200` | an answer to that attempt at the action, the probe, the compensation |
 //! | `a.` | the message for the compensation of `a` is received; `a.21`: for the 21st time |
 //! | `+500`, `tick`, `due` | 500 ms pass; none pass; time passes until the saga wakes |
@@ -137,7 +138,11 @@ fn answered(stage: &mut Stage, name: &str, text: &str) -> Command {
     }
     let call = stage.flying.iter().find(|call| call.step == step);
     let call = call.unwrap_or_else(|| panic!("no call of {name} is in flight: {:#?}", stage.saga));
-    Command::Answered { step, direction: call.direction, attempt: call.attempt, answer: answer(name, text) }
+    let (direction, attempt) = (call.direction, call.attempt);
+    if text == "withdrawn" {
+        return Command::Withdrawn { step, direction, attempt };
+    }
+    Command::Answered { step, direction, attempt, answer: answer(name, text) }
 }
 
 fn answer(name: &str, text: &str) -> Answer {
@@ -219,6 +224,7 @@ fn describe_trouble(trouble: Trouble) -> &'static str {
         Trouble::InProgress => "in-progress",
         Trouble::Unknown => "unknown",
         Trouble::Interrupted => "interrupted",
+        Trouble::Withdrawn => "withdrawn",
     }
 }
 

@@ -5,6 +5,7 @@ use super::spec;
 use super::stage::{Stage, operator, response};
 use crate::answer::Answer;
 use crate::definition::{Effects, Kind, StepIndex};
+use crate::machine::request;
 use crate::machine::{Claim, Command, Decision, Direction, Event, Phase, PlannedCall, Refusal, Settlement, StepState};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -178,12 +179,17 @@ impl World {
         }
     }
 
-    /// The request has arrived, or will, or never does. A participant that can be asked does not answer about a
-    /// request that is still under way; nor does one that keeps no tombstones get one.
+    /// The request has arrived, or will, or never does. A participant that keeps no tombstones gets none that is late;
+    /// nor does one that is believed when it says that the step did not happen.
     fn perhaps(&mut self, step: StepIndex, coin: u8) {
         let written = &self.stage.definition.steps[step];
         let gone = written.compensation().is_some_and(|compensation| compensation.not_found_is_done);
-        let may_be_late = written.call().is_some_and(|work| work.probe.is_none()) && !gone;
+        let can_be_undone = written.compensation().is_some_and(|compensation| {
+            request::compensation(&self.stage.definition, &self.stage.saga, step, &compensation.call).is_ok()
+        });
+        let is_undone_all_the_same = self.accounts[step].honours_key && can_be_undone;
+        let is_believed = written.call().is_some_and(|work| work.probe.is_some()) && !is_undone_all_the_same;
+        let may_be_late = !is_believed && !gone;
         match coin % 3 {
             0 => {
                 self.accounts[step].act();

@@ -130,6 +130,15 @@ impl World {
         self.hand_in(0, Input::Order { reply, saga, order });
     }
 
+    /// Waits for a saga to settle; the reply has this number.
+    pub(super) fn wait_for(&mut self, reply: ReplyId, saga: Uuid) {
+        self.hand_in(0, Input::Await { reply, saga });
+    }
+
+    pub(super) fn forget(&mut self, reply: ReplyId, saga: Uuid) {
+        self.hand_in(0, Input::Forget { reply, saga });
+    }
+
     /// The process is killed and another one takes its place; what was on its way is lost.
     pub(super) fn restart(&mut self) {
         self.coming.clear();
