@@ -12,6 +12,7 @@
 //! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
 
 mod exchange;
+mod intake;
 mod lane;
 mod lanes;
 mod live;
@@ -24,11 +25,10 @@ use crate::{EngineError, Gauges, Order, Settings, Snapshot};
 use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::{
-    Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Settlement, Start, begin, decide,
-    identify,
+    Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
 };
 use amends_core::time::Timestamp;
-use amends_store::{Birth, Commit, Dedupe, Outcome, Received, Record, Rest, StoreError, Write};
+use amends_store::{Birth, Commit, Dedupe, Outcome, Rest, StoreError, Write};
 use lanes::Lanes;
 use live::{Cause, Live, Meaning, Staged};
 use serde_json::Value;
@@ -257,152 +257,6 @@ impl Orchestrator {
             waiting.retain(|other| *other != reply);
             if waiting.is_empty() {
                 self.waiters.remove(&saga);
-            }
-        }
-    }
-
-    fn claim_due(&mut self) {
-        if let Claim::At(at) = self.claim
-            && at <= self.now
-            && self.has_room()
-            && !self.closed
-        {
-            self.claim = Claim::OnItsWay { again_at: self.now.plus(self.settings.sweep_ms) };
-            self.outputs.push_back(Output::Claim { limit: CLAIM });
-        }
-    }
-
-    fn claimed(&mut self, result: Result<(Vec<Loaded>, Option<Timestamp>), StoreError>) {
-        let sweep_at = self.now.plus(self.settings.sweep_ms);
-        let asked_for = match self.claim {
-            Claim::OnItsWay { again_at } => again_at,
-            Claim::At(at) => at,
-        };
-        match result {
-            Ok((sagas, _)) if sagas.len() >= CLAIM => {
-                self.claim = Claim::At(self.now);
-                sagas.into_iter().for_each(|saga| self.take_in(saga));
-            }
-            Ok((sagas, next_due)) => {
-                let next_due = next_due.unwrap_or(sweep_at).min(asked_for).max(self.now.plus(1));
-                self.claim = Claim::At(next_due.min(sweep_at));
-                sagas.into_iter().for_each(|saga| self.take_in(saga));
-            }
-            Err(error) => {
-                self.claim = Claim::At(sweep_at);
-                self.store_failed(error);
-            }
-        }
-    }
-
-    /// Sees to it that what is due at `at` is claimed in time.
-    fn claim_by(&mut self, at: Timestamp) {
-        match &mut self.claim {
-            Claim::At(planned) => *planned = at.min(*planned),
-            Claim::OnItsWay { again_at } => *again_at = at.min(*again_at),
-        }
-    }
-
-    fn acquired(&mut self, saga: Uuid, result: Result<Taken, StoreError>) {
-        let refusal = match result {
-            Ok(Taken::Yours(loaded)) => return self.take_in(*loaded),
-            Ok(Taken::Finished(loaded)) => match loaded
-                .definition
-                .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()))
-            {
-                Ok((snapshot, _)) => {
-                    let status = snapshot.saga.status().as_str();
-                    EngineError::Conflict(format!("the saga is finished: it is {status}"))
-                }
-                Err(_) => EngineError::Unreadable(saga),
-            },
-            Ok(Taken::Elsewhere) => EngineError::Conflict("another orchestrator is working on this saga".into()),
-            Ok(Taken::Missing) => EngineError::UnknownSaga(saga),
-            Err(error) => {
-                self.store_failed(error.clone());
-                EngineError::Store(error)
-            }
-        };
-        let wants = self.wanted.remove(&saga).unwrap_or_default();
-        self.turn_away(saga, wants, &refusal);
-    }
-
-    /// The saga could not be taken into memory: whoever wanted something of it is told why.
-    fn turn_away(&mut self, saga: Uuid, wants: Vec<(Cause, Want)>, refusal: &EngineError) {
-        for (cause, want) in wants {
-            match want {
-                Want::Message { step, .. } => self.lanes.forget(saga, &step),
-                Want::Order(_) | Want::Command(_) => {}
-            }
-            if let Cause::Caller(reply) = cause {
-                self.reply(reply, Err(refusal.clone()));
-            }
-        }
-    }
-
-    /// Takes a saga into memory and goes on where it stands: the fold of its history, then the ordinary loop.
-    fn take_in(&mut self, loaded: Loaded) {
-        let id = loaded.record.id;
-        let wants = self.wanted.remove(&id).unwrap_or_default();
-        if self.live.contains_key(&id) {
-            return wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
-        }
-        let after = loaded.record.events.len() as u64;
-        let read = loaded
-            .definition
-            .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()));
-        match read {
-            Ok((snapshot, _)) => {
-                let extra = self.reprieve(&loaded.record, &snapshot, &wants);
-                self.live.insert(id, Live::new(snapshot, after));
-                self.pursue(id, vec![(Cause::Itself, Command::Recover)], extra);
-                for (cause, want) in wants {
-                    self.want(id, cause, want);
-                }
-            }
-            Err(why) => self.quarantine(&loaded.record, &why, wants),
-        }
-    }
-
-    /// A saga that was set aside and can be read again goes on, and its dead letter is settled: in the name of whoever
-    /// asked for it, if anyone did.
-    fn reprieve(&self, record: &Record, snapshot: &Snapshot, wants: &[(Cause, Want)]) -> Vec<Write> {
-        if !writes::is_set_aside(&record.row) {
-            return Vec::new();
-        }
-        let asked = wants.iter().find_map(|(_, want)| match want {
-            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
-                if writes::is_about_saga(*letter) =>
-            {
-                Some(operator)
-            }
-            Want::Order(_) | Want::Command(_) | Want::Message { .. } => None,
-        });
-        writes::reprieve(&snapshot.definition, &snapshot.saga, asked, self.now)
-    }
-
-    /// Sets a saga aside that cannot be read: visible, and in nobody's way.
-    fn quarantine(&mut self, record: &Record, why: &str, wants: Vec<(Cause, Want)>) {
-        tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
-        self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
-        // What was read before the commit that sets it aside is overtaken by that commit.
-        let mut under_way = self.batch.iter().chain(&self.committing);
-        if writes::is_set_aside(&record.row) || !under_way.any(|commit| commit.saga == record.id) {
-            self.batch.push(writes::quarantine(record, why, self.now));
-        }
-    }
-
-    fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {
-        match result {
-            Ok(received) => {
-                for message in self.lanes.received(participant, received, self.now) {
-                    let want = Want::Message { step: message.step, receives: message.receives };
-                    self.want(message.saga, Cause::Itself, want);
-                }
-            }
-            Err(error) => {
-                self.lanes.not_received(participant, self.now.plus(self.settings.sweep_ms), self.now);
-                self.store_failed(error);
             }
         }
     }

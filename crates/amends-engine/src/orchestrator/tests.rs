@@ -383,7 +383,9 @@ fn a_long_outage_uses_up_nobodys_patience() {
         (_, "second") => Reaction::Refuse(400),
         _ => Reaction::Obey,
     });
-    (0..500).for_each(|number| drop(world.start(number, &definition, &number.to_string())));
+    for number in 0..500 {
+        world.start(number, &definition, &number.to_string());
+    }
     world.run_for(3 * 3_600_000);
     assert!(world.open_letters().is_empty(), "the breaker let few through, and none has spent its attempts");
     world.script = Box::new(|_| Reaction::Obey);
