@@ -30,7 +30,7 @@ use amends_core::machine::{
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Dedupe, Outcome, Rest, StoreError, Write};
 use lanes::Lanes;
-use live::{Cause, Live, Meaning, Staged};
+use live::{Cause, Live, Staged};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -278,14 +278,9 @@ impl Orchestrator {
             }
             return;
         };
-        match (live::meaning(&live.snapshot.definition, &want), cause) {
-            (Ok(Meaning::Command(command)), cause) => self.submit(id, cause, command),
-            (Ok(Meaning::Fulfilled), Cause::Caller(reply)) => {
-                let saga = live.snapshot.clone();
-                self.reply(reply, Ok(Reply::Saga(saga)));
-            }
-            (Ok(Meaning::Fulfilled), Cause::Itself) => {}
-            (Err(error), cause) => self.turn_away(id, vec![(cause, want)], &error),
+        match live::command(&live.snapshot.definition, &want) {
+            Ok(command) => self.submit(id, cause, command),
+            Err(error) => self.turn_away(id, vec![(cause, want)], &error),
         }
     }
 
@@ -302,7 +297,7 @@ impl Orchestrator {
     }
 
     /// Decides what follows from the commands, one after the other, and stages it as one commit.
-    fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, mut extra: Vec<Write>) {
+    fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, extra: Vec<Write>) {
         let Some(live) = self.live.get(&id) else { return };
         let definition = live.snapshot.definition.clone();
         let mut saga: Saga = live.snapshot.saga.clone();
@@ -319,10 +314,10 @@ impl Orchestrator {
                     }
                     decisions.push((cause, decision));
                 }
-                Err(refusal) => self.refused(id, &definition, cause, &command, refusal, &mut extra),
+                Err(refusal) => self.refused(id, &definition, cause, &command, refusal),
             }
         }
-        must_write |= !extra.is_empty() || decisions.iter().any(|(_, decision)| !decision.events.is_empty());
+        must_write |= decisions.iter().any(|(_, decision)| !decision.events.is_empty());
         if must_write {
             self.stage(id, decisions, extra);
         } else {
@@ -366,27 +361,15 @@ impl Orchestrator {
         }
     }
 
-    fn refused(
-        &mut self,
-        id: Uuid,
-        definition: &Definition,
-        cause: Cause,
-        command: &Command,
-        refusal: Refusal,
-        extra: &mut Vec<Write>,
-    ) {
-        match refusal {
-            Refusal::Conflict(why) => {
-                if let Cause::Caller(reply) = cause {
-                    self.reply(reply, Err(EngineError::Conflict(why)));
-                }
-            }
-            Refusal::Stale => {
+    fn refused(&mut self, id: Uuid, definition: &Definition, cause: Cause, command: &Command, refusal: Refusal) {
+        match (refusal, cause) {
+            (Refusal::Conflict(why), Cause::Caller(reply)) => self.reply(reply, Err(EngineError::Conflict(why))),
+            (Refusal::Conflict(_), Cause::Itself) => {}
+            (Refusal::Stale, _) => {
                 tracing::debug!(saga = %id, ?command, "nobody waits for this any more");
+                // The commit that dealt with a message has taken it out of the queue.
                 if let Command::Received { step, .. } = command {
-                    let step = definition.steps[*step].name.clone();
-                    self.lanes.forget(id, &step);
-                    extra.push(Write::DeleteMessage { step });
+                    self.lanes.forget(id, &definition.steps[*step].name);
                 }
             }
         }

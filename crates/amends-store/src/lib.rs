@@ -50,7 +50,7 @@ pub trait Store: Send + Sync {
     async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError>;
 
     /// Receives messages for one participant: those whose time has come, oldest first. They become invisible
-    /// until `request.invisible_until`.
+    /// until `request.invisible_until`. Messages of sagas that another incarnation owns are that one's to receive.
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError>;
 
     /// Stores a definition and makes it the current one of its name. Returns whether anything changed.

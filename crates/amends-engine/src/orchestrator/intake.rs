@@ -3,7 +3,7 @@
 use super::live::{Cause, Live};
 use super::{CLAIM, Claim, Loaded, Orchestrator, Output, Taken, Want, writes};
 use crate::{EngineError, Order, Snapshot};
-use amends_core::machine::{Command, Settlement};
+use amends_core::machine::{Command, Operator, Settlement};
 use amends_core::time::Timestamp;
 use amends_store::{Received, Record, StoreError, Write};
 use uuid::Uuid;
@@ -101,37 +101,38 @@ impl Orchestrator {
             .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()));
         match read {
             Ok((snapshot, _)) => {
-                let extra = self.reprieve(&loaded.record, &snapshot, &wants);
-                let is_reprieved = !extra.is_empty();
+                let (cause, extra, wants) = self.reprieve(&loaded.record, &snapshot, wants);
                 self.live.insert(id, Live::new(snapshot, after));
-                self.pursue(id, vec![(Cause::Itself, Command::Recover)], extra);
-                for (cause, want) in wants {
-                    match want {
-                        // It was received while nobody could work on it, and comes anew.
-                        Want::Message { step, .. } if is_reprieved => self.lanes.forget(id, &step),
-                        Want::Message { .. } | Want::Order(_) | Want::Command(_) => self.want(id, cause, want),
-                    }
-                }
+                self.pursue(id, vec![(cause, Command::Recover)], extra);
+                wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
             }
             Err(why) => self.quarantine(&loaded.record, &why, wants),
         }
     }
 
     /// A saga that was set aside and can be read again goes on, and its dead letter is settled: in the name of whoever
-    /// asked for it, if anyone did.
-    fn reprieve(&self, record: &Record, snapshot: &Snapshot, wants: &[(Cause, Want)]) -> Vec<Write> {
+    /// asked for it, if anyone did. Returns who that is, what is to be written, and what else is wanted of the saga.
+    fn reprieve(
+        &mut self,
+        record: &Record,
+        snapshot: &Snapshot,
+        mut wants: Vec<(Cause, Want)>,
+    ) -> (Cause, Vec<Write>, Vec<(Cause, Want)>) {
         if !writes::is_set_aside(&record.row) {
-            return Vec::new();
+            return (Cause::Itself, Vec::new(), wants);
         }
-        let asked = wants.iter().find_map(|(_, want)| match want {
-            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
-                if writes::is_about_saga(*letter) =>
-            {
-                Some(operator)
+        let asked = wants.iter().position(|(_, want)| want.retries_saga().is_some()).map(|place| wants.remove(place));
+        let operator = asked.as_ref().and_then(|(_, want)| want.retries_saga());
+        let writes = writes::reprieve(&snapshot.definition, &snapshot.saga, operator, self.now);
+        // A message that was received while nobody could work on it comes anew.
+        wants.retain(|(_, want)| match want {
+            Want::Message { step, .. } => {
+                self.lanes.forget(record.id, step);
+                false
             }
-            Want::Order(_) | Want::Command(_) | Want::Message { .. } => None,
+            Want::Order(_) | Want::Command(_) => true,
         });
-        writes::reprieve(&snapshot.definition, &snapshot.saga, asked, self.now)
+        (asked.map_or(Cause::Itself, |(cause, _)| cause), writes, wants)
     }
 
     /// Sets a saga aside that cannot be read: visible, and in nobody's way.
@@ -157,6 +158,20 @@ impl Orchestrator {
                 self.lanes.not_received(participant, self.now.plus(self.settings.sweep_ms), self.now);
                 self.store_failed(error);
             }
+        }
+    }
+}
+
+impl Want {
+    /// Who asks to try a saga again that could not be read.
+    fn retries_saga(&self) -> Option<&Operator> {
+        match self {
+            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
+                if writes::is_about_saga(*letter) =>
+            {
+                Some(operator)
+            }
+            Want::Order(_) | Want::Command(_) | Want::Message { .. } => None,
         }
     }
 }

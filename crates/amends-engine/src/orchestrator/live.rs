@@ -3,9 +3,7 @@
 use super::{ReplyId, Want, lanes::OutgoingCall, writes::is_about_saga};
 use crate::{EngineError, Order, Snapshot};
 use amends_core::definition::{Definition, StepIndex};
-use amends_core::machine::{
-    Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Settlement, Status, StepState,
-};
+use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Status, StepState};
 use amends_core::time::Timestamp;
 use amends_store::Rest;
 use std::collections::VecDeque;
@@ -97,21 +95,12 @@ pub fn is_settled(saga: &Saga) -> bool {
     }
 }
 
-/// What a wish comes to.
-#[derive(Debug)]
-pub(super) enum Meaning {
-    /// This, for the machine.
-    Command(Command),
-    /// Taking the saga into memory has fulfilled it.
-    Fulfilled,
-}
-
-/// What is meant by a wish about a saga with this definition.
-pub(super) fn meaning(definition: &Definition, want: &Want) -> Result<Meaning, EngineError> {
+/// The command that a wish comes to, about a saga with this definition.
+pub(super) fn command(definition: &Definition, want: &Want) -> Result<Command, EngineError> {
     let step_named = |name: &str| -> Result<StepIndex, EngineError> {
         definition.step(name).ok_or_else(|| EngineError::UnknownStep(name.to_owned()))
     };
-    let command = match want {
+    Ok(match want {
         Want::Command(command) => command.clone(),
         Want::Message { step, receives } => Command::Received { step: step_named(step)?, receives: *receives },
         Want::Order(Order::Complete { step, output }) => {
@@ -121,17 +110,13 @@ pub(super) fn meaning(definition: &Definition, want: &Want) -> Result<Meaning, E
         Want::Order(Order::Cancel(operator)) => Command::Cancel(operator.clone()),
         Want::Order(Order::Pause(operator)) => Command::Pause(operator.clone()),
         Want::Order(Order::Resume(operator)) => Command::Resume(operator.clone()),
-        // The saga can be read, or it would not be in memory: taking it in has settled that letter.
-        Want::Order(Order::Settle { letter, settlement: Settlement::Retry, .. }) if is_about_saga(*letter) => {
-            return Ok(Meaning::Fulfilled);
-        }
+        // Taking the saga into memory has settled such a letter.
         Want::Order(Order::Settle { letter, .. }) if is_about_saga(*letter) => {
-            let why = "this dead letter is about a saga that could not be read, so it can only be retried";
+            let why = "the saga can be read again, and its dead letter was settled by that";
             return Err(EngineError::Conflict(why.into()));
         }
         Want::Order(Order::Settle { letter, settlement, operator }) => {
             Command::Settle { letter: *letter, settlement: settlement.clone(), operator: operator.clone() }
         }
-    };
-    Ok(Meaning::Command(command))
+    })
 }

@@ -263,6 +263,7 @@ impl State {
             .messages
             .iter()
             .filter(|(_, message)| message.participant == request.participant)
+            .filter(|((saga, _), _)| self.sagas[saga].owner.is_none_or(|owner| owner == me))
             .map(|(place, message)| (message.visible_at, place.clone()))
             .collect();
         waiting.sort_unstable();

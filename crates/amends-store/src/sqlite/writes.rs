@@ -61,6 +61,7 @@ pub(super) const DUE: &str = "SELECT id FROM saga WHERE wake_at <= ?1 ORDER BY w
 pub(super) const NEXT_DUE: &str = "SELECT wake_at FROM saga WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1";
 pub(super) const OWN: &str = "UPDATE saga SET owner = ?2, wake_at = NULL WHERE id = ?1";
 
+// Whoever owns a saga is the incarnation that asks: the file has no other.
 pub(super) const READY: &str = "
     SELECT saga, step, receives FROM message WHERE participant = ?1 AND visible_at <= ?2
     ORDER BY visible_at, saga, step LIMIT ?3";

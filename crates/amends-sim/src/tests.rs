@@ -1,0 +1,20 @@
+//! A simulation in small, and the seeds that have found something.
+
+use crate::{Coverage, Options, run};
+
+fn check(seed: u64) -> Coverage {
+    let run = run(Options { seed, trace: false });
+    let again = format!("replay it: cargo xtask sim --seed {seed} --trace");
+    assert!(run.violation.is_none(), "seed {seed}: {}\n{again}", run.violation.unwrap_or_default());
+    run.coverage
+}
+
+/// The same seed is the same run: without that a failure could not be looked into.
+#[test]
+fn a_seed_is_a_run() {
+    for seed in 0..20 {
+        let runs = [0, 1].map(|_| run(Options { seed, trace: false }));
+        assert_eq!(runs[0].steps, runs[1].steps);
+        assert_eq!(format!("{:?}", runs[0].coverage), format!("{:?}", runs[1].coverage));
+    }
+}
