@@ -18,13 +18,14 @@ struct Stage {
 }
 
 /// Quick ones first, so that the commonest mistakes are reported soonest.
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage { name: "fmt", about: "the code is formatted", run: fmt },
     Stage { name: "tidy", about: "the house rules hold", run: tidy::run },
     Stage { name: "clippy", about: "neither the compiler nor clippy warns", run: clippy },
     Stage { name: "doc", about: "the documentation builds without warnings", run: doc },
     Stage { name: "deny", about: "licences, crates and sources are allowed ones", run: deny::check },
     Stage { name: "test", about: "the tests pass", run: test },
+    Stage { name: "sim", about: "the engine keeps its promises in a few thousand simulations", run: sim },
     Stage { name: "doctest", about: "the examples in the documentation pass", run: doctest },
 ];
 
@@ -116,6 +117,11 @@ fn doc(_: &Workspace) -> Result<()> {
 fn test(_: &Workspace) -> Result<()> {
     let runner = if CommandLine::new("cargo nextest --version").succeeds() { "nextest run" } else { "test" };
     CommandLine::new(&format!("cargo {runner} --workspace --all-features --lib --bins --tests --examples")).run()
+}
+
+/// In the profile of the tests, whose dependencies are compiled by now.
+fn sim(_: &Workspace) -> Result<()> {
+    CommandLine::new("cargo run --quiet --package amends-sim -- --seeds 5000").run()
 }
 
 fn doctest(_: &Workspace) -> Result<()> {

@@ -6,10 +6,12 @@ mod ci;
 mod command;
 mod deny;
 mod machine;
+mod planted;
 mod tidy;
 mod workspace;
 
 use anyhow::{Result, bail};
+use command::CommandLine;
 use std::process::ExitCode;
 use workspace::Workspace;
 
@@ -29,6 +31,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match words[..] {
         ["test"] => ci::run_with_setup(&Workspace::load()?),
         ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
+        ["sim", ref options @ ..] => sim(options).run(),
+        ["planted"] => planted::run(&Workspace::load()?),
         ["tidy"] => tidy::run(&Workspace::load()?),
         ["help" | "--help" | "-h"] => {
             println!("{}", usage());
@@ -47,11 +51,19 @@ fn chosen_stages(options: &[&str]) -> Result<Vec<String>> {
     chosen.collect()
 }
 
+/// The simulation, built for speed. What it takes and prints is its own affair.
+fn sim(options: &[&str]) -> CommandLine {
+    options.iter().fold(CommandLine::new("cargo run --quiet --profile sim --package amends-sim --"), CommandLine::arg)
+}
+
 fn usage() -> String {
     format!(
-        "cargo xtask test               prepare this machine, then run the gate\n\
-         cargo xtask ci [--only STAGE]  run the gate, or single stages of it: {}\n\
-         cargo xtask tidy               check the house rules",
+        "cargo xtask test                           prepare this machine, then run the gate\n\
+         cargo xtask ci [--only STAGE]              run the gate, or single stages of it: {}\n\
+         cargo xtask tidy                           check the house rules\n\
+         cargo xtask sim --seeds N [--from S]       simulate the engine from N seeds, under every fault\n\
+         cargo xtask sim --seed S [--trace]         simulate from one seed, and say what happens\n\
+         cargo xtask planted                        break the code on purpose, and see that it is noticed",
         ci::stage_names()
     )
 }

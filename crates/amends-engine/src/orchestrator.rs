@@ -52,6 +52,8 @@ pub struct Orchestrator {
     live: BTreeMap<Uuid, Live>,
     /// What waits for a saga to be taken from the store.
     wanted: BTreeMap<Uuid, Vec<(Cause, Want)>>,
+    /// Sagas that cannot be read and are being set aside: nothing else is done about them before that is committed.
+    set_aside: BTreeSet<Uuid>,
     /// Who waits for a saga to finish or to get stuck.
     waiters: BTreeMap<Uuid, Vec<ReplyId>>,
     /// When the sagas in memory have something to do.
@@ -100,6 +102,7 @@ impl Orchestrator {
             now,
             live: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            set_aside: BTreeSet::new(),
             waiters: BTreeMap::new(),
             timers: BTreeSet::new(),
             batch: Vec::new(),
@@ -273,7 +276,7 @@ impl Orchestrator {
         let Some(live) = self.live.get(&id) else {
             let waiting = self.wanted.entry(id).or_default();
             waiting.push((cause, want));
-            if waiting.len() == 1 {
+            if waiting.len() == 1 && !self.set_aside.contains(&id) {
                 self.outputs.push_back(Output::Acquire { saga: id });
             }
             return;
@@ -415,6 +418,9 @@ impl Orchestrator {
         let batch = std::mem::take(&mut self.committing);
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
         for (commit, outcome) in batch.into_iter().zip(outcomes) {
+            if self.set_aside.remove(&commit.saga) && self.wanted.contains_key(&commit.saga) {
+                self.outputs.push_back(Output::Acquire { saga: commit.saga });
+            }
             match outcome {
                 Outcome::Committed => {
                     self.expect_messages(&commit.writes);
@@ -490,7 +496,11 @@ impl Orchestrator {
             // What has waited may have come to nothing; if it has not, another commit is on its way now.
             return self.settle_down(id, rest);
         }
+        let taken_again = std::mem::take(&mut live.taken_again);
         match rest {
+            Rest::Until(_) | Rest::Parked if taken_again => {
+                self.pursue(id, vec![(Cause::Itself, Command::Recover)], Vec::new());
+            }
             Rest::Owned => self.set_timer(id),
             Rest::Until(at) => {
                 self.let_go(id);

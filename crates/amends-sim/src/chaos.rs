@@ -36,6 +36,8 @@ pub(crate) struct Chaos {
     pub(crate) fail: u32,
     /// The participant says of a compensation what no retry can mend.
     pub(crate) hopeless: u32,
+    /// The participant works longer than its caller waits.
+    pub(crate) slow_work: u32,
     /// The participant dies over a request.
     pub(crate) crash: u32,
     /// A participant is away for a while.
@@ -80,6 +82,7 @@ impl Plan {
             refuse: some(rng, 200),
             fail: some(rng, 200),
             hopeless: some(rng, 150),
+            slow_work: some(rng, 100),
             crash: some(rng, 60),
             outage: some(rng, 30),
             amnesia: some(rng, 15),

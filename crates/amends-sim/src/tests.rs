@@ -9,6 +9,12 @@ fn check(seed: u64) -> Coverage {
     run.coverage
 }
 
+/// A few of everything; the gate runs some thousands more.
+#[test]
+fn every_rule_holds() {
+    (1_000..1_200).for_each(|seed| drop(check(seed)));
+}
+
 /// The same seed is the same run: without that a failure could not be looked into.
 #[test]
 fn a_seed_is_a_run() {

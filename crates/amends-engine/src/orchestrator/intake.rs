@@ -91,8 +91,14 @@ impl Orchestrator {
     /// Takes a saga into memory and goes on where it stands: the fold of its history, then the ordinary loop.
     pub(super) fn take_in(&mut self, loaded: Loaded) {
         let id = loaded.record.id;
+        if self.set_aside.contains(&id) {
+            // It was read before the commit that sets it aside: it is read once more after that.
+            self.wanted.entry(id).or_default();
+            return;
+        }
         let wants = self.wanted.remove(&id).unwrap_or_default();
-        if self.live.contains_key(&id) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.taken_again |= live.staged.is_some();
             return wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
         }
         let after = loaded.record.events.len() as u64;
@@ -139,11 +145,8 @@ impl Orchestrator {
     fn quarantine(&mut self, record: &Record, why: &str, wants: Vec<(Cause, Want)>) {
         tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
         self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
-        // What was read before the commit that sets it aside is overtaken by that commit.
-        let mut under_way = self.batch.iter().chain(&self.committing);
-        if writes::is_set_aside(&record.row) || !under_way.any(|commit| commit.saga == record.id) {
-            self.batch.push(writes::quarantine(record, why, self.now));
-        }
+        self.set_aside.insert(record.id);
+        self.batch.push(writes::quarantine(record, why, self.now));
     }
 
     pub(super) fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {

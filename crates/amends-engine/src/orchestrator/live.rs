@@ -26,6 +26,9 @@ pub(super) struct Live {
     pub(super) after: u64,
     /// What is decided and not committed yet.
     pub(super) staged: Option<Staged>,
+    /// Whether the store gave the saga to this engine while a commit was on its way: if that commit puts the saga to rest, it
+    /// may have been taken again since, and is nobody else's to wake.
+    pub(super) taken_again: bool,
     /// What reached the saga while its last decision was on its way.
     pub(super) inbox: VecDeque<(Cause, Command)>,
     /// The entry in the timers, if there is one.
@@ -46,7 +49,7 @@ pub(super) struct Staged {
 
 impl Live {
     pub(super) fn new(snapshot: Snapshot, after: u64) -> Live {
-        Live { snapshot, after, staged: None, inbox: VecDeque::new(), timer: None }
+        Live { snapshot, after, staged: None, taken_again: false, inbox: VecDeque::new(), timer: None }
     }
 
     /// Whether the saga is finished or stuck: those who wait for its end need wait no longer.

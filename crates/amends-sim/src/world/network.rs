@@ -72,7 +72,8 @@ impl World {
             }
             Arrival::Begun => {
                 let work = self.draw_work(&request);
-                let took_ms = self.rng.u64(1..30);
+                let is_slow = self.strikes(self.plan.chaos.slow_work);
+                let took_ms = if is_slow { self.rng.u64(200..1_500) } else { self.rng.u64(1..30) };
                 if !is_duplicate && request.honours_key && self.strikes(self.plan.chaos.duplicate) {
                     let again_ms = self.rng.u64(1..400);
                     if work == Work::Succeeds {

@@ -39,7 +39,7 @@ impl World {
             }
         }
         self.stop_if_quiet(process);
-        if self.strikes(self.plan.chaos.freeze / 10) && self.processes[process].is_running() {
+        if self.strikes(self.plan.chaos.freeze) && self.processes[process].is_running() {
             self.freeze(process);
         } else if self.strikes(self.plan.chaos.stop) {
             if let Some(orchestrator) = self.processes[process].running() {
