@@ -18,6 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -66,10 +67,7 @@ impl Egress {
             Ok(request) => request,
             Err(error) => return not_sent(error),
         };
-        match tokio::time::timeout(timeout, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
-        }
+        self.exchange(request, timeout).await
     }
 
     fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
@@ -100,11 +98,23 @@ impl Egress {
         request.body(Full::new(body)).map_err(|error| format!("the request to {uri} cannot be made: {error}"))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
-        match self.client.request(request).await {
-            Ok(response) => receive(response).await,
-            Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
-            Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
+    /// Sends a request and reads its answer. Whether something may have been sent is known by the connection: none of the
+    /// request's bytes leave before it has one, be it new or kept from an earlier call.
+    async fn exchange(&self, mut request: Request<Full<Bytes>>, timeout: Duration) -> Answer {
+        let connection = capture_connection(&mut request);
+        let exchange = async {
+            match self.client.request(request).await {
+                Ok(response) => receive(response).await,
+                Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
+                Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
+            }
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) if connection.connection_metadata().is_none() => {
+                Answer::NotSent { error: format!("no connection within {} ms", timeout.as_millis()) }
+            }
+            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
         }
     }
 }

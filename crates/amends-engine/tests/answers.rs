@@ -183,6 +183,51 @@ async fn a_participant_that_is_not_there_has_no_effect() {
     assert_eq!(saga.steps[1].attempts, 2);
 }
 
+/// A machine that takes no connections and refuses none: its packets are swallowed. Here a listener whose backlog is full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_participant_that_swallows_connections_has_no_effect() {
+    let shop = Scripted::start().await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let hole = socket.listen(1).expect("a backlog of one");
+    let nowhere = hole.local_addr().expect("a bound socket has an address");
+    let mut filling = Vec::new();
+    let patience = std::time::Duration::from_millis(100);
+    while let Ok(connection) = tokio::time::timeout(patience, tokio::net::TcpStream::connect(nowhere)).await {
+        filling.push(connection.expect("loopback connects"));
+    }
+    let definition = DEFINITION.replace("shop:/step\"", "hole:/step\"");
+    let engine = support::engine_with(shop.address, &definition, |settings| {
+        let url = format!("http://{nowhere}").parse().expect("an address makes a URL");
+        settings.participants.insert("hole".into(), amends_engine::Participant::at(url));
+    })
+    .await;
+    let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+    assert_eq!((saga.status(), saga.steps[1].status()), (Status::Compensated, StepStatus::Refused));
+    assert_eq!(shop.arrived("/step/undo").len(), 0, "nothing was sent, so there is nothing to undo");
+}
+
+/// The step before has left a connection behind: one that is there already says nothing of what was sent over it.
+#[tokio::test]
+async fn a_kept_connection_that_breaks_leaves_the_outcome_unknown() {
+    for second in [Behaviour::Silence, raw("")] {
+        let shop = Scripted::start().await;
+        shop.answers("/before", [Behaviour::Kept(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec())]);
+        shop.answers("/step", [second.clone()]);
+        let engine = engine(shop.address, DEFINITION).await;
+        let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+        assert_eq!(
+            (saga.status(), saga.steps[1].status()),
+            (Status::Compensated, StepStatus::Compensated),
+            "{second:?}"
+        );
+        let (before, step) = (shop.arrived("/before"), shop.arrived("/step"));
+        assert_eq!(step[0].connection, before[0].connection, "the connection was used again");
+        assert_eq!(shop.arrived("/step/undo").len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn every_call_says_who_it_is() {
     let shop = Scripted::start().await;
