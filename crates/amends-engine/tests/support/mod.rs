@@ -1,6 +1,7 @@
 //! A participant over real TCP that answers as it is told, and an engine that calls it.
 
 #![cfg(test)]
+#![allow(dead_code, reason = "each test file uses other parts of it")]
 
 use amends_core::lint;
 use amends_core::machine::Status;
@@ -38,7 +39,6 @@ pub fn with_headers(status: u16, headers: &str, body: &str) -> Behaviour {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "each test file looks at other parts of it")]
 pub struct Arrived {
     pub method: String,
     pub path: String,
