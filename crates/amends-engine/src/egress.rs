@@ -63,15 +63,14 @@ impl Egress {
             return not_sent(format!("participant `{name}` is not configured; add [participants.{name}] with its url"));
         };
         let timeout = Duration::from_millis(call.request.timeout_ms);
-        let request = match self.request(participant, call) {
+        let request = match self.request(participant, call).await {
             Ok(request) => request,
             Err(error) => return not_sent(error),
         };
         self.exchange(request, timeout).await
     }
 
-    fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
-        let deadline = SystemTime::now() + Duration::from_millis(call.request.timeout_ms);
+    async fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
         let uri = format!("{}{}", participant.url.as_str().trim_end_matches('/'), call.request.path);
         let mut request = Request::builder()
             .method(call.request.method.as_str())
@@ -81,7 +80,7 @@ impl Egress {
             .header("amends-step", &call.step_name)
             .header("amends-direction", call.direction.as_str())
             .header("amends-attempt", call.attempt)
-            .header("amends-deadline", httpdate::fmt_http_date(deadline))
+            .header("amends-deadline", deadline(SystemTime::now(), call.request.timeout_ms))
             .header("traceparent", &call.traceparent)
             .header(USER_AGENT, concat!("amends/", env!("CARGO_PKG_VERSION")));
         if let Some(key) = &call.action_key {
@@ -92,7 +91,7 @@ impl Egress {
         }
         for (name, secret) in &participant.headers {
             let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-            request = request.header(name, secret.resolve()?);
+            request = request.header(name, secret.resolve().await?);
         }
         let body = call.request.body.map_or_else(Bytes::new, Bytes::from);
         request.body(Full::new(body)).map_err(|error| format!("the request to {uri} cannot be made: {error}"))
@@ -117,6 +116,15 @@ impl Egress {
             Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
         }
     }
+}
+
+/// Until when the attempt waits, as an HTTP date. That has whole seconds, so it is rounded up: a short timeout would
+/// otherwise seem to be over before the request arrives.
+fn deadline(now: SystemTime, timeout_ms: u64) -> String {
+    let end = now + Duration::from_millis(timeout_ms);
+    let past_second = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let up = if past_second == 0 { 0 } else { 1_000_000_000 - past_second };
+    httpdate::fmt_http_date(end + Duration::from_nanos(up.into()))
 }
 
 /// Reads a response to its end, or to the bound.
@@ -195,12 +203,13 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 
 impl Secret {
     /// The value to send; read anew each time, so that it can be rotated.
-    fn resolve(&self) -> Result<HeaderValue, String> {
+    async fn resolve(&self) -> Result<HeaderValue, String> {
         let value = match self {
             Secret::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?
             }
-            Secret::File(path) => std::fs::read_to_string(path)
+            Secret::File(path) => tokio::fs::read_to_string(path)
+                .await
                 .map_err(|error| format!("{} cannot be read: {error}", path.display()))?
                 .trim_end_matches(['\r', '\n'])
                 .to_owned(),

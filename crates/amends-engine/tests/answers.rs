@@ -7,6 +7,7 @@ mod support;
 
 use amends_core::machine::{Status, StepStatus};
 use serde_json::json as value;
+use std::time::{Duration, SystemTime};
 use support::{Behaviour, Scripted, engine, json, outcome, with_headers};
 
 const DEFINITION: &str = r#"
@@ -193,7 +194,7 @@ async fn a_participant_that_swallows_connections_has_no_effect() {
     let hole = socket.listen(1).expect("a backlog of one");
     let nowhere = hole.local_addr().expect("a bound socket has an address");
     let mut filling = Vec::new();
-    let patience = std::time::Duration::from_millis(100);
+    let patience = Duration::from_millis(100);
     while let Ok(connection) = tokio::time::timeout(patience, tokio::net::TcpStream::connect(nowhere)).await {
         filling.push(connection.expect("loopback connects"));
     }
@@ -230,6 +231,7 @@ async fn a_kept_connection_that_breaks_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn every_call_says_who_it_is() {
+    let began = SystemTime::now();
     let shop = Scripted::start().await;
     shop.answers("/step", [json(500, "{}")]);
     let engine = engine(shop.address, DEFINITION).await;
@@ -246,7 +248,8 @@ async fn every_call_says_who_it_is() {
         assert_eq!(request.headers["amends-step"], "step");
         assert_eq!(request.headers["amends-direction"], direction);
         assert_eq!(request.headers["amends-attempt"], attempt);
-        assert!(httpdate::parse_http_date(&request.headers["amends-deadline"]).is_ok());
+        let deadline = httpdate::parse_http_date(&request.headers["amends-deadline"]).expect("an HTTP date");
+        assert!(deadline >= began + Duration::from_millis(250), "a timeout of 250 ms is not over when it begins");
         let (trace, ..) = amends_engine::trace::parse(&request.headers["traceparent"]).expect("a traceparent");
         assert_eq!(trace, *saga.id.as_bytes());
     }
