@@ -89,6 +89,11 @@ impl ApiProblem {
         ApiProblem { kind, detail: detail.into(), diagnostics: Vec::new() }
     }
 
+    /// What is wrong here and how to mend it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     pub(crate) fn with_diagnostics(self, diagnostics: Vec<Diagnostic>) -> ApiProblem {
         ApiProblem { diagnostics, ..self }
     }
