@@ -11,6 +11,7 @@
 //!
 //! Nothing here stores, waits or looks at a clock.
 
+use crate::text::hexadecimal;
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -373,8 +374,4 @@ fn unquote(quoted: &[u8]) -> Result<String, KeyError> {
             Some(_) | None => return Err(KeyError::Malformed),
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,6 +10,7 @@ use crate::orchestrator::OutgoingCall;
 use crate::settings::{Participant, Secret, Settings};
 use amends_core::answer::{Answer, Response};
 use amends_core::limits;
+use amends_core::text::innermost;
 use bytes::Bytes;
 use guard::GuardedConnector;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -63,11 +64,17 @@ impl Egress {
             return not_sent(format!("participant `{name}` is not configured; add [participants.{name}] with its url"));
         };
         let timeout = Duration::from_millis(call.request.timeout_ms);
+        let (saga, step) = (call.saga, call.step_name.clone());
         let request = match self.request(participant, call).await {
             Ok(request) => request,
             Err(error) => return not_sent(error),
         };
-        self.exchange(request, timeout).await
+        let answer = self.exchange(request, timeout).await;
+        if let Answer::Response(Response { status, body_dropped: Some(why), .. }) = &answer {
+            // The step's output is null then, and somebody will wonder why.
+            tracing::warn!(%saga, step, status, why, "the body of an answer is dropped");
+        }
+        answer
     }
 
     async fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
@@ -219,13 +226,4 @@ impl Secret {
         value.set_sensitive(true);
         Ok(value)
     }
-}
-
-/// The innermost cause: the part that says something ("connection refused").
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

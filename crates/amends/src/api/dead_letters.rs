@@ -1,11 +1,12 @@
 //! Dead letters: what the machine gave up on, and a person's decision about it.
 
 use super::cursor::{self, List};
-use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id, shortened};
+use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::{Shared, sagas, wire};
 use amends_client::{DeadLetter, DeadLetterQuery, Decision, Effect, Page, Problem, Reason, ResolveDeadLetter};
 use amends_core::machine::{Operator, Settlement};
+use amends_core::text::shortened;
 use amends_engine::Order;
 use amends_store as store;
 use axum::Json;
