@@ -11,7 +11,9 @@ use amends_store::{DeadLetterQuery, SqliteOptions, SqliteStore, Views};
 use serde_json::json as value;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Behaviour, Scripted, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 const DEFINITION: &str = r#"
@@ -38,6 +40,11 @@ fn start(id: &str, wait_ms: Option<u64>) -> StartRequest {
 
 /// Where this saga stands, once it is finished or stuck.
 async fn settled(store: &SqliteStore, engine: &Engine, saga: Uuid) -> Status {
+    let patience = Duration::from_secs(30);
+    timeout(patience, settles(store, engine, saga)).await.expect("the saga comes to rest in time")
+}
+
+async fn settles(store: &SqliteStore, engine: &Engine, saga: Uuid) -> Status {
     let mut committed = engine.committed();
     loop {
         let record = store.saga(saga).await.expect("it can be read").expect("it is there");
@@ -46,7 +53,7 @@ async fn settled(store: &SqliteStore, engine: &Engine, saga: Uuid) -> Status {
         {
             return record.row.status;
         }
-        let _told_or_not = tokio::time::timeout(std::time::Duration::from_millis(20), committed.recv()).await;
+        let _told_or_not = timeout(Duration::from_millis(20), committed.recv()).await;
     }
 }
 
