@@ -95,7 +95,7 @@ impl Client {
     pub async fn start(
         &self,
         definition: &str,
-        input: &impl Serialize,
+        input: &(impl Serialize + ?Sized),
         options: StartOptions,
     ) -> Result<Started, Error> {
         let mut request = self.request(Method::POST, &["sagas", definition]).json(input);
@@ -126,12 +126,18 @@ impl Client {
         self.get(&["sagas"], query).await
     }
 
-    /// A saga's history.
+    /// A saga's whole history, however many pages the server makes of it.
     ///
     /// # Errors
     /// [`Error::Refused`] with status 404 where there is no such saga.
     pub async fn events(&self, id: &str) -> Result<Page<Event>, Error> {
-        self.get(&["sagas", id, "events"], &()).await
+        let mut whole: Page<Event> = self.get(&["sagas", id, "events"], &()).await?;
+        while let Some(cursor) = whole.next.take() {
+            let page: Page<Event> = self.get(&["sagas", id, "events"], &[("cursor", cursor)]).await?;
+            whole.items.extend(page.items);
+            whole.next = page.next;
+        }
+        Ok(whole)
     }
 
     /// A saga's history from the event after `after`, followed live until the saga is finished.

@@ -33,6 +33,9 @@ pub struct Saga {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,
+    /// Whether it could be cancelled now: it is not being undone, and not past its point of no return.
+    #[serde(default)]
+    pub can_cancel: bool,
     /// Every step, in the order written.
     pub steps: Vec<Step>,
 }
@@ -259,6 +262,23 @@ pub struct DeadLetter {
     /// What was decided, by whom and why; absent while it is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolution: Option<String>,
+    /// What would be accepted now; absent in lists, and where it is settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<Decision>,
+}
+
+/// What a person can decide about a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// Make the call again.
+    Retry,
+    /// Say that the effect is there.
+    Done,
+    /// Say that the effect is not there.
+    Undone,
+    /// Leave the step as it is.
+    Skip,
 }
 
 /// What is known of a step's effect.

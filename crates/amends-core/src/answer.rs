@@ -231,6 +231,10 @@ impl Response {
             Some(said) if !said.trim().is_empty() => format!("answered {}: {}", self.status, said.trim()),
             Some(_) | None => format!("answered {}", self.status),
         };
+        let message = match &self.body_dropped {
+            Some(why) => format!("{message} ({why})"),
+            None => message,
+        };
         Failure { status: Some(self.status), message }
     }
 }

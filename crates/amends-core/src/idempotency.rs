@@ -6,10 +6,12 @@
 //! that arrives after its compensation.
 //!
 //! Invariants: within its expiry a finished record is replayed and never run again; an unknown outcome and a call
-//! in flight never expire into a second execution; an action never runs on top of a tombstone.
+//! in flight never expire into a second execution; an action never runs on top of a tombstone; what took effect can be
+//! undone however long ago it was.
 //!
 //! Nothing here stores, waits or looks at a clock.
 
+use crate::text::hexadecimal;
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -73,6 +75,15 @@ pub enum Record {
         /// From when on the key counts as new.
         expires_at: Timestamp,
     },
+    /// It took effect, and nothing of that is left to undo: it was compensated since, or is a compensation itself.
+    Settled {
+        /// What it was used for.
+        fingerprint: Fingerprint,
+        /// From when on the key counts as new.
+        expires_at: Timestamp,
+    },
+    /// It took effect and has expired, and no more than that is remembered.
+    Remembered,
     /// It was passed on, and whether it took effect is not known.
     Unknown {
         /// What it was used for.
@@ -198,12 +209,14 @@ pub fn parse_key<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Optio
 #[must_use]
 pub fn decide(record: Option<&Record>, fingerprint: &Fingerprint, now: Timestamp) -> Decision {
     let (known, decision) = match record {
-        None => return Decision::Execute,
-        Some(Record::Finished { expires_at, .. } | Record::Tombstone { expires_at }) if *expires_at <= now => {
-            return Decision::Execute;
-        }
+        None | Some(Record::Remembered) => return Decision::Execute,
+        Some(
+            Record::Finished { expires_at, .. } | Record::Settled { expires_at, .. } | Record::Tombstone { expires_at },
+        ) if *expires_at <= now => return Decision::Execute,
         Some(Record::Tombstone { .. }) => return Decision::Compensated,
-        Some(Record::Finished { fingerprint, .. }) => (fingerprint, Decision::Replay),
+        Some(Record::Finished { fingerprint, .. } | Record::Settled { fingerprint, .. }) => {
+            (fingerprint, Decision::Replay)
+        }
         Some(Record::InFlight { fingerprint }) => (fingerprint, Decision::InFlight),
         Some(Record::Unknown { fingerprint }) => (fingerprint, Decision::Unknown),
     };
@@ -217,17 +230,21 @@ pub fn decide(record: Option<&Record>, fingerprint: &Fingerprint, now: Timestamp
 ///   answer is that of a null compensation. The refusal itself keeps the action away, as a tombstone would; once
 ///   it has expired it no longer does, and a tombstone takes its place.
 /// - An action whose outcome is *unknown* is compensated: there may be an effect. The handler must bear that there is none.
-/// - A *finished* action is compensated even after its record has expired: its effect has not.
+/// - A *finished* action is compensated even after its record has expired: its effect has not. So of an expired record
+///   of which something [remains](Record::remains), a store must keep as much as [`Record::Remembered`] says.
+/// - A *settled* action is compensated as long as its record lives, for the layer cannot know whether another compensation
+///   undoes the same; once it has expired, it must not be undone a second time.
 #[must_use]
 pub fn decide_compensation(action: Option<&Record>, now: Timestamp) -> CompensationDecision {
     match action {
         None => CompensationDecision::LeaveTombstone,
         Some(Record::InFlight { .. }) => CompensationDecision::AskAgain,
-        Some(Record::Unknown { .. }) => CompensationDecision::Run,
+        Some(Record::Unknown { .. } | Record::Remembered) => CompensationDecision::Run,
         Some(Record::Finished { status, .. }) if !is_refusal(*status) => CompensationDecision::Run,
-        Some(Record::Finished { expires_at, .. } | Record::Tombstone { expires_at }) if *expires_at <= now => {
-            CompensationDecision::LeaveTombstone
-        }
+        Some(
+            Record::Finished { expires_at, .. } | Record::Settled { expires_at, .. } | Record::Tombstone { expires_at },
+        ) if *expires_at <= now => CompensationDecision::LeaveTombstone,
+        Some(Record::Settled { .. }) => CompensationDecision::Run,
         Some(Record::Finished { .. } | Record::Tombstone { .. }) => CompensationDecision::NothingToUndo,
     }
 }
@@ -237,6 +254,19 @@ pub fn decide_compensation(action: Option<&Record>, now: Timestamp) -> Compensat
 #[must_use]
 pub fn is_stored(status: u16) -> bool {
     matches!(status, 200..=499) && !matches!(status, 401 | 403 | 408 | 425 | 429)
+}
+
+impl Record {
+    /// Whether there is still something to undo once it has expired. A store may forget everything else then: it decides
+    /// as nothing does.
+    #[must_use]
+    pub fn remains(&self) -> bool {
+        match self {
+            Record::Finished { status, .. } => !is_refusal(*status),
+            Record::Remembered | Record::InFlight { .. } | Record::Unknown { .. } => true,
+            Record::Settled { .. } | Record::Tombstone { .. } => false,
+        }
+    }
 }
 
 impl Answered {
@@ -344,8 +374,4 @@ fn unquote(quoted: &[u8]) -> Result<String, KeyError> {
             Some(_) | None => return Err(KeyError::Malformed),
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

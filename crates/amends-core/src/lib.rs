@@ -18,4 +18,5 @@ pub mod lint;
 pub mod machine;
 pub mod parse;
 pub mod retry;
+pub mod text;
 pub mod time;

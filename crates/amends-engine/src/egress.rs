@@ -10,6 +10,7 @@ use crate::orchestrator::OutgoingCall;
 use crate::settings::{Participant, Secret, Settings};
 use amends_core::answer::{Answer, Response};
 use amends_core::limits;
+use amends_core::text::innermost;
 use bytes::Bytes;
 use guard::GuardedConnector;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -18,6 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -62,18 +64,20 @@ impl Egress {
             return not_sent(format!("participant `{name}` is not configured; add [participants.{name}] with its url"));
         };
         let timeout = Duration::from_millis(call.request.timeout_ms);
-        let request = match self.request(participant, call) {
+        let (saga, step) = (call.saga, call.step_name.clone());
+        let request = match self.request(participant, call).await {
             Ok(request) => request,
             Err(error) => return not_sent(error),
         };
-        match tokio::time::timeout(timeout, self.exchange(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
+        let answer = self.exchange(request, timeout).await;
+        if let Answer::Response(Response { status, body_dropped: Some(why), .. }) = &answer {
+            // The step's output is null then, and somebody will wonder why.
+            tracing::warn!(%saga, step, status, why, "the body of an answer is dropped");
         }
+        answer
     }
 
-    fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
-        let deadline = SystemTime::now() + Duration::from_millis(call.request.timeout_ms);
+    async fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
         let uri = format!("{}{}", participant.url.as_str().trim_end_matches('/'), call.request.path);
         let mut request = Request::builder()
             .method(call.request.method.as_str())
@@ -83,7 +87,7 @@ impl Egress {
             .header("amends-step", &call.step_name)
             .header("amends-direction", call.direction.as_str())
             .header("amends-attempt", call.attempt)
-            .header("amends-deadline", httpdate::fmt_http_date(deadline))
+            .header("amends-deadline", deadline(SystemTime::now(), call.request.timeout_ms))
             .header("traceparent", &call.traceparent)
             .header(USER_AGENT, concat!("amends/", env!("CARGO_PKG_VERSION")));
         if let Some(key) = &call.action_key {
@@ -94,19 +98,40 @@ impl Egress {
         }
         for (name, secret) in &participant.headers {
             let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-            request = request.header(name, secret.resolve()?);
+            request = request.header(name, secret.resolve().await?);
         }
         let body = call.request.body.map_or_else(Bytes::new, Bytes::from);
         request.body(Full::new(body)).map_err(|error| format!("the request to {uri} cannot be made: {error}"))
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Answer {
-        match self.client.request(request).await {
-            Ok(response) => receive(response).await,
-            Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
-            Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
+    /// Sends a request and reads its answer. Whether something may have been sent is known by the connection: none of the
+    /// request's bytes leave before it has one, be it new or kept from an earlier call.
+    async fn exchange(&self, mut request: Request<Full<Bytes>>, timeout: Duration) -> Answer {
+        let connection = capture_connection(&mut request);
+        let exchange = async {
+            match self.client.request(request).await {
+                Ok(response) => receive(response).await,
+                Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
+                Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
+            }
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) if connection.connection_metadata().is_none() => {
+                Answer::NotSent { error: format!("no connection within {} ms", timeout.as_millis()) }
+            }
+            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
         }
     }
+}
+
+/// Until when the attempt waits, as an HTTP date. That has whole seconds, so it is rounded up: a short timeout would
+/// otherwise seem to be over before the request arrives.
+fn deadline(now: SystemTime, timeout_ms: u64) -> String {
+    let end = now + Duration::from_millis(timeout_ms);
+    let past_second = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    let up = if past_second == 0 { 0 } else { 1_000_000_000 - past_second };
+    httpdate::fmt_http_date(end + Duration::from_nanos(up.into()))
 }
 
 /// Reads a response to its end, or to the bound.
@@ -185,12 +210,13 @@ fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
 
 impl Secret {
     /// The value to send; read anew each time, so that it can be rotated.
-    fn resolve(&self) -> Result<HeaderValue, String> {
+    async fn resolve(&self) -> Result<HeaderValue, String> {
         let value = match self {
             Secret::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?
             }
-            Secret::File(path) => std::fs::read_to_string(path)
+            Secret::File(path) => tokio::fs::read_to_string(path)
+                .await
                 .map_err(|error| format!("{} cannot be read: {error}", path.display()))?
                 .trim_end_matches(['\r', '\n'])
                 .to_owned(),
@@ -200,13 +226,4 @@ impl Secret {
         value.set_sensitive(true);
         Ok(value)
     }
-}
-
-/// The innermost cause: the part that says something ("connection refused").
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -38,9 +38,12 @@ impl Snapshot {
     /// Reads a record: its history, and the saga that it adds up to.
     ///
     /// # Errors
-    /// Where an event cannot be decoded, or cannot follow the ones before it.
+    /// Where the record is damaged, an event cannot be decoded, or cannot follow the ones before it.
     pub fn read(record: &Record, definition: Arc<Definition>) -> Result<(Snapshot, History), Unreadable> {
         let unreadable = |why: String| Unreadable { id: record.id, why };
+        if let Some(damage) = &record.damage {
+            return Err(unreadable(damage.clone()));
+        }
         let history = codec::decode(&record.events).map_err(unreadable)?;
         let events = history.iter().map(|(at, event)| (*at, event));
         let saga = fold(&definition, record.id, events).map_err(|error| unreadable(error.to_string()))?;

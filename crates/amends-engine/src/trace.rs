@@ -4,6 +4,7 @@
 use amends_core::definition::StepIndex;
 use amends_core::machine::{Direction, Saga};
 use amends_core::retry::spread;
+use amends_core::text::hexadecimal;
 use uuid::Uuid;
 
 /// The saga's trace id: the caller's, or the saga's own id where it was started outside any trace.
@@ -39,7 +40,7 @@ pub fn span_id(saga: Uuid, step: StepIndex, direction: Direction, attempt: u32) 
 #[must_use]
 pub fn traceparent(saga: &Saga, step: StepIndex, direction: Direction, attempt: u32) -> String {
     let flags = saga.traceparent.as_deref().and_then(parse).map_or(1, |(_, _, flags)| flags);
-    let (trace, span) = (hex(&trace_id(saga)), hex(&span_id(saga.id, step, direction, attempt)));
+    let (trace, span) = (hexadecimal(&trace_id(saga)), hexadecimal(&span_id(saga.id, step, direction, attempt)));
     format!("00-{trace}-{span}-{flags:02x}")
 }
 
@@ -53,12 +54,6 @@ pub fn parse(traceparent: &str) -> Option<([u8; 16], [u8; 8], u8)> {
     }
     let (trace, span, flags) = (unhex(trace)?, unhex(span)?, unhex::<1>(flags)?);
     (trace != [0; 16] && span != [0; 8]).then_some((trace, span, flags[0]))
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

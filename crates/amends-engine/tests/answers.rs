@@ -7,6 +7,7 @@ mod support;
 
 use amends_core::machine::{Status, StepStatus};
 use serde_json::json as value;
+use std::time::{Duration, SystemTime};
 use support::{Behaviour, Scripted, engine, json, outcome, with_headers};
 
 const DEFINITION: &str = r#"
@@ -183,8 +184,54 @@ async fn a_participant_that_is_not_there_has_no_effect() {
     assert_eq!(saga.steps[1].attempts, 2);
 }
 
+/// A machine that takes no connections and refuses none: its packets are swallowed. Here a listener whose backlog is full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_participant_that_swallows_connections_has_no_effect() {
+    let shop = Scripted::start().await;
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let hole = socket.listen(1).expect("a backlog of one");
+    let nowhere = hole.local_addr().expect("a bound socket has an address");
+    let mut filling = Vec::new();
+    let patience = Duration::from_millis(100);
+    while let Ok(connection) = tokio::time::timeout(patience, tokio::net::TcpStream::connect(nowhere)).await {
+        filling.push(connection.expect("loopback connects"));
+    }
+    let definition = DEFINITION.replace("shop:/step\"", "hole:/step\"");
+    let engine = support::engine_with(shop.address, &definition, |settings| {
+        let url = format!("http://{nowhere}").parse().expect("an address makes a URL");
+        settings.participants.insert("hole".into(), amends_engine::Participant::at(url));
+    })
+    .await;
+    let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+    assert_eq!((saga.status(), saga.steps[1].status()), (Status::Compensated, StepStatus::Refused));
+    assert_eq!(shop.arrived("/step/undo").len(), 0, "nothing was sent, so there is nothing to undo");
+}
+
+/// The step before has left a connection behind: one that is there already says nothing of what was sent over it.
+#[tokio::test]
+async fn a_kept_connection_that_breaks_leaves_the_outcome_unknown() {
+    for second in [Behaviour::Silence, raw("")] {
+        let shop = Scripted::start().await;
+        shop.answers("/before", [Behaviour::Kept(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_vec())]);
+        shop.answers("/step", [second.clone()]);
+        let engine = engine(shop.address, DEFINITION).await;
+        let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+        assert_eq!(
+            (saga.status(), saga.steps[1].status()),
+            (Status::Compensated, StepStatus::Compensated),
+            "{second:?}"
+        );
+        let (before, step) = (shop.arrived("/before"), shop.arrived("/step"));
+        assert_eq!(step[0].connection, before[0].connection, "the connection was used again");
+        assert_eq!(shop.arrived("/step/undo").len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn every_call_says_who_it_is() {
+    let began = SystemTime::now();
     let shop = Scripted::start().await;
     shop.answers("/step", [json(500, "{}")]);
     let engine = engine(shop.address, DEFINITION).await;
@@ -201,7 +248,8 @@ async fn every_call_says_who_it_is() {
         assert_eq!(request.headers["amends-step"], "step");
         assert_eq!(request.headers["amends-direction"], direction);
         assert_eq!(request.headers["amends-attempt"], attempt);
-        assert!(httpdate::parse_http_date(&request.headers["amends-deadline"]).is_ok());
+        let deadline = httpdate::parse_http_date(&request.headers["amends-deadline"]).expect("an HTTP date");
+        assert!(deadline >= began + Duration::from_millis(250), "a timeout of 250 ms is not over when it begins");
         let (trace, ..) = amends_engine::trace::parse(&request.headers["traceparent"]).expect("a traceparent");
         assert_eq!(trace, *saga.id.as_bytes());
     }

@@ -125,7 +125,7 @@ impl Bookkeeper {
         action_key: &ScopedKey,
     ) -> rusqlite::Result<Verdict> {
         let now = self.now();
-        let action = records::find(open.connection(), action_key)?.as_ref().map(Stored::record);
+        let action = records::find_action(open.connection(), action_key)?;
         match decide_compensation(action.as_ref(), now) {
             CompensationDecision::Run => return begin_handler(open),
             CompensationDecision::AskAgain => return Ok(Verdict::Refuse(Problem::ActionInFlight)),
@@ -161,6 +161,7 @@ impl Bookkeeper {
             }
         };
         let now = self.now();
+        let compensated = self.action_key.clone().filter(|_| ending == Ending::Commit);
         let commit = move || {
             let Some(open) = lent.take_back() else { return Ok(false) };
             if ending == Ending::Refuse {
@@ -168,6 +169,9 @@ impl Bookkeeper {
             }
             if let Some((key, stored)) = record {
                 records::put(open.connection(), &key, &stored, now)?;
+            }
+            if let Some(action) = compensated {
+                records::settle(open.connection(), &action)?;
             }
             open.commit().map(|()| true)
         };
@@ -178,7 +182,8 @@ impl Bookkeeper {
     }
 
     fn finished(&self, answer: Answer) -> Stored {
-        Stored::Finished { fingerprint: self.fingerprint.clone(), answer, expires_at: self.expiry() }
+        let settled = self.action_key.is_some();
+        Stored::Finished { fingerprint: self.fingerprint.clone(), answer, settled, expires_at: self.expiry() }
     }
 
     fn now(&self) -> Timestamp {

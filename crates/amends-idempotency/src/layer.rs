@@ -38,7 +38,8 @@ pub struct Options {
     pub key_required: bool,
     /// How long a repeat waits for the first request, before it is answered 409. Zero by default.
     pub wait: Duration,
-    /// How long an answer or a tombstone is kept: 30 days by default. It must be longer than any saga and its dead letters live.
+    /// How long an answer or a tombstone is kept: 30 days by default. It must be longer than any saga and its dead letters live,
+    /// or a repeat runs again. An action can be undone even after that: its key is remembered.
     pub expiry: Duration,
     /// How many bytes a request's body may have: 1 MiB by default.
     pub request_bytes: usize,

@@ -58,6 +58,7 @@ macro_rules! conformance_cases {
                 batches::an_empty_batch_does_nothing
                 ownership::only_a_live_incarnation_can_do_anything
                 ownership::enlisting_again_changes_nothing
+                ownership::enlisting_makes_orphans_due
                 ownership::a_retired_incarnation_is_fenced_for_good
                 ownership::retiring_frees_what_was_owned
                 ownership::retiring_a_stranger_keeps_it_out

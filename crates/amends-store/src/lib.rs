@@ -32,7 +32,8 @@ pub type Incarnation = Uuid;
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Makes `me` an incarnation that can own sagas, and frees the sagas of incarnations that are known to be
-    /// dead: they become due at `now`. Messages that those have received can be received again.
+    /// dead: they become due at `now`. Messages that those have received can be received again. Orphans, of which there
+    /// should be none ([`Statistics::orphans`]), become due too.
     async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError>;
 
     /// Ends an incarnation: it can commit nothing from here on, its sagas become due at `now`, and the messages that it
@@ -296,8 +297,13 @@ pub struct Record {
     pub birth: Birth,
     /// What its row says.
     pub row: Row,
-    /// Its history from the first event on.
+    /// Its history from the first event on, as far as it has no hole.
     pub events: Vec<StoredEvent>,
+    /// The number of its last event, which the next commit must follow: as many as there are, unless some are missing.
+    pub sequence: u64,
+    /// Why some of this could not be read, if it could not. Something harmless stands for it then, and whoever would
+    /// work on the saga must set it aside: one saga's damage is not the others'.
+    pub damage: Option<String>,
 }
 
 /// What came of trying to take one saga.

@@ -101,6 +101,80 @@ async fn who_opens_a_store_again_takes_over_what_was_owned() {
     assert_eq!(claimed.records.iter().map(|record| record.id).collect::<Vec<_>>(), [saga]);
 }
 
+/// Changes the file behind the store's back, as a fault of a disk or of a person would.
+fn damage(path: &Path, sql: &str) {
+    assert!(Connection::open(path).unwrap().execute(sql, []).unwrap() > 0, "{sql}");
+}
+
+/// What is wrong with one saga is that saga's: the others are claimed, and it can be set aside.
+#[tokio::test]
+async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
+    let cases = [
+        ("UPDATE saga SET status = 'confused' WHERE key LIKE '%2'", "`confused` is no status of a saga"),
+        ("UPDATE saga SET created_at = -1 WHERE key LIKE '%2'", "-1"),
+        ("UPDATE saga SET key = CAST(x'ff' AS TEXT) WHERE key LIKE '%2'", "invalid utf-8"),
+        ("UPDATE event SET at = -1 WHERE sequence = 2", "event 2"),
+        ("DELETE FROM event WHERE sequence = 2", "event 2 is missing"),
+        (
+            "DELETE FROM event WHERE sequence = 1 AND saga = (SELECT saga FROM event WHERE sequence = 2)",
+            "event 1 is missing",
+        ),
+        ("UPDATE event SET sequence = 7 WHERE sequence = 3", "event 3 is missing"),
+    ];
+    for (sql, why) in cases {
+        let (_directory, path) = place();
+        let store = open(&path).unwrap();
+        store.enlist(ME, Timestamp(0)).await.unwrap();
+        let (one, two, three) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let due = Rest::Until(Timestamp(5));
+        for (saga, after) in [(one, 0), (two, 0), (two, 1), (two, 2), (three, 0)] {
+            store.commit(ME, vec![commit(saga, after, due)]).await.unwrap();
+        }
+        damage(&path, sql);
+        let claimed = store.claim(ME, Timestamp(5), 10).await.unwrap();
+        let seen: Vec<_> = claimed.records.iter().map(|record| (record.id, record.damage.is_some())).collect();
+        assert_eq!(seen, [(one, false), (two, true), (three, false)], "{sql}");
+        let record = &claimed.records[1];
+        assert!(record.damage.as_ref().unwrap().contains(why), "{record:?}");
+        assert!(record.events.iter().zip(0..).all(|(event, number)| event.at == Timestamp(number)), "{record:?}");
+        assert_eq!(store.sagas(SagaQuery { limit: 9, ..SagaQuery::default() }).await.unwrap().len(), 3, "{sql}");
+        assert_eq!(store.saga(two).await.unwrap().as_ref(), Some(record));
+        // It is set aside: the row says so, and nobody finds it due any more.
+        let row = Row { status: Status::Stuck, paused: false, reason: Some(why.into()), rest: Rest::Parked };
+        let aside = Commit { events: Vec::new(), row: row.clone(), ..commit(two, record.sequence, Rest::Parked) };
+        assert_eq!(store.commit(ME, vec![aside]).await.unwrap(), [Outcome::Committed], "{sql}");
+        assert_eq!(store.saga(two).await.unwrap().unwrap().row, row);
+        assert_eq!(store.claim(ME, Timestamp(9), 10).await.unwrap(), Default::default());
+        let stuck = SagaQuery { status: Some(Status::Stuck), limit: 9, ..SagaQuery::default() };
+        assert_eq!(store.sagas(stuck).await.unwrap().len(), 1, "{sql}");
+    }
+}
+
+/// The way to make room that the operations page gives. Times are compared with the real now.
+#[tokio::test]
+async fn room_is_made_as_the_documentation_says() {
+    let page = include_str!("../../../docs/operations.md");
+    let (_, from) = page.split_once("```sql\n").unwrap();
+    let (sql, _) = from.split_once("```").unwrap();
+    let (_directory, path) = place();
+    let (old, recent, running) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    let store = open(&path).unwrap();
+    store.enlist(ME, Timestamp(0)).await.unwrap();
+    let rests = [Rest::Finished(Timestamp(5)), Rest::Finished(Timestamp(1 << 50)), Rest::Until(Timestamp(5))];
+    for (saga, rest) in [old, recent, running].into_iter().zip(rests) {
+        store.commit(ME, vec![commit(saga, 0, rest)]).await.unwrap();
+    }
+    drop(store);
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let store = open(&path).unwrap();
+    assert_eq!(store.saga(old).await.unwrap(), None);
+    for saga in [recent, running] {
+        assert_eq!(store.saga(saga).await.unwrap().unwrap().events.len(), 1);
+    }
+    store.enlist(ME, Timestamp(0)).await.unwrap();
+    assert_eq!(store.commit(ME, vec![commit(old, 0, Rest::Parked)]).await.unwrap(), [Outcome::Committed]);
+}
+
 #[test]
 fn a_second_server_is_refused_and_told_who_has_the_store() {
     let (directory, path) = place();

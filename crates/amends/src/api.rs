@@ -11,7 +11,7 @@ mod follow;
 mod guard;
 mod health;
 mod history;
-mod json;
+pub(crate) mod json;
 mod metrics;
 mod prefer;
 pub mod problem;

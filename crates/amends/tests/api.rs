@@ -4,8 +4,8 @@
 use amends::config::{Config, Sources};
 use amends::server::Server;
 use amends_client::{
-    AuditQuery, Client, DeadLetterQuery, Effect, Error, Event, ResolveDeadLetter, Saga, SagaQuery, SagaStatus,
-    StartOptions, StepStatus,
+    AuditQuery, Client, DeadLetter, DeadLetterQuery, Decision, Effect, Error, Event, ResolveDeadLetter, Saga,
+    SagaQuery, SagaStatus, StartOptions, StepStatus,
 };
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -223,6 +223,30 @@ async fn a_history_is_the_same_as_pages_and_as_a_stream() {
     world.server.stop().await.unwrap();
 }
 
+/// Whoever reads a long history reads all of it, the newest attempts too.
+#[tokio::test]
+async fn a_client_reads_every_page_of_a_history() {
+    let page = |first: u64, next: Option<&str>| {
+        let event =
+            |sequence| json!({ "sequence": sequence, "at": "2026-03-01T02:47:48.000Z", "type": "action-failed" });
+        json!({ "items": [event(first), event(first + 1)], "next": next }).to_string()
+    };
+    let events = move |uri: axum::http::Uri| async move {
+        match uri.query() {
+            None => page(1, Some("a b")),
+            Some("cursor=a+b") => page(3, Some("c")),
+            Some("cursor=c") => page(5, None),
+            Some(other) => panic!("asked for {other}"),
+        }
+    };
+    let router = Router::new().route("/v1/sagas/long/events", axum::routing::get(events));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let client = Client::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let whole = client.events("long").await.unwrap();
+    assert_eq!((sequences(&whole.items), whole.next), (vec![1, 2, 3, 4, 5, 6], None));
+}
+
 #[tokio::test]
 async fn a_stream_goes_on_live_and_tells_each_event_once() {
     let world = World::new().await;
@@ -345,7 +369,9 @@ async fn a_dead_letter_is_shown_and_settled_once() {
     let open = DeadLetterQuery { saga: Some(saga.id.clone()), ..DeadLetterQuery::default() };
     let letter = world.client.dead_letters(&open).await.unwrap().items.remove(0);
     assert_eq!((letter.step.as_deref(), letter.direction.as_str()), (Some("pay"), "compensation"));
-    assert_eq!(world.client.dead_letter(&letter.id).await.unwrap(), letter);
+    let shown = world.client.dead_letter(&letter.id).await.unwrap();
+    assert_eq!(shown.decisions, [Decision::Retry, Decision::Undone, Decision::Skip], "an effect is not left by `done`");
+    assert_eq!(DeadLetter { decisions: Vec::new(), ..shown }, letter);
 
     let retried = world.client.retry_dead_letter(&letter.id, "perhaps now").await.unwrap();
     assert!(retried.resolution.unwrap().contains("perhaps now"));

@@ -154,4 +154,7 @@ fn a_failure_in_one_sentence() {
     }
     let response = Response { status: 500, retry_after_ms: None, body: Arc::new(json!(long)), body_dropped: None };
     assert_eq!(response.failure().message, format!("answered 500: {}", "x".repeat(300)));
+    let body_dropped = Some("the answer is too long and is not kept".to_owned());
+    let response = Response { status: 422, retry_after_ms: None, body: Arc::new(Value::Null), body_dropped };
+    assert_eq!(response.failure().message, "answered 422 (the answer is too long and is not kept)");
 }

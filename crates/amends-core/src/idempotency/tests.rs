@@ -18,6 +18,10 @@ fn finished(status: u16, expires_at: Timestamp) -> Option<Record> {
     Some(Record::Finished { fingerprint: print_of("a"), status, expires_at })
 }
 
+fn settled(expires_at: Timestamp) -> Option<Record> {
+    Some(Record::Settled { fingerprint: print_of("a"), expires_at })
+}
+
 fn parse(value: &str) -> Result<Option<String>, KeyError> {
     parse_key([value.as_bytes()])
 }
@@ -33,6 +37,10 @@ fn a_request_is_decided_by_what_its_key_is_on_record_for() {
     check(finished(201, LATER), "b", Decision::Mismatch);
     check(finished(201, NOW), "a", Decision::Execute);
     check(finished(201, NOW), "b", Decision::Execute);
+    check(settled(LATER), "a", Decision::Replay);
+    check(settled(LATER), "b", Decision::Mismatch);
+    check(settled(NOW), "a", Decision::Execute);
+    check(Some(Record::Remembered), "a", Decision::Execute);
     check(Some(Record::InFlight { fingerprint: print_of("a") }), "a", Decision::InFlight);
     check(Some(Record::InFlight { fingerprint: print_of("a") }), "b", Decision::Mismatch);
     check(Some(Record::Unknown { fingerprint: print_of("a") }), "a", Decision::Unknown);
@@ -50,6 +58,9 @@ fn a_compensation_is_decided_by_what_its_action_is_on_record_for() {
     check(finished(201, LATER), CompensationDecision::Run);
     check(finished(303, LATER), CompensationDecision::Run);
     check(finished(201, NOW), CompensationDecision::Run);
+    check(settled(LATER), CompensationDecision::Run);
+    check(settled(NOW), CompensationDecision::LeaveTombstone);
+    check(Some(Record::Remembered), CompensationDecision::Run);
     check(finished(402, LATER), CompensationDecision::NothingToUndo);
     check(finished(402, NOW), CompensationDecision::LeaveTombstone);
     check(Some(Record::InFlight { fingerprint: print_of("a") }), CompensationDecision::AskAgain);
@@ -176,6 +187,9 @@ fn any_record() -> impl Strategy<Value = Option<Record>> {
     let print = prop_oneof![Just(print_of("a")), Just(print_of("b"))];
     prop_oneof![
         Just(None),
+        Just(Some(Record::Remembered)),
+        (print.clone(), time.clone())
+            .prop_map(|(fingerprint, expires_at)| { Some(Record::Settled { fingerprint, expires_at }) }),
         print.clone().prop_map(|fingerprint| Some(Record::InFlight { fingerprint })),
         print.clone().prop_map(|fingerprint| Some(Record::Unknown { fingerprint })),
         time.clone().prop_map(|expires_at| Some(Record::Tombstone { expires_at })),
@@ -224,13 +238,32 @@ proptest! {
     fn nothing_runs_twice(record in any_record(), now in 0u64..2_000) {
         let now = Timestamp(now);
         let live = match &record {
-            None => false,
+            None | Some(Record::Remembered) => false,
             Some(Record::InFlight { .. } | Record::Unknown { .. }) => true,
-            Some(Record::Finished { expires_at, .. } | Record::Tombstone { expires_at }) => *expires_at > now,
+            Some(
+                Record::Finished { expires_at, .. }
+                | Record::Settled { expires_at, .. }
+                | Record::Tombstone { expires_at },
+            ) => *expires_at > now,
         };
         prop_assert_eq!(decide(record.as_ref(), &print_of("a"), now) == Decision::Execute, !live);
         if decide_compensation(record.as_ref(), now) == CompensationDecision::NothingToUndo {
             prop_assert_ne!(decide(record.as_ref(), &print_of("a"), now), Decision::Execute);
         }
+    }
+
+    /// What a store may do with a record that has expired: forget it, or remember no more than that it took effect.
+    #[test]
+    fn forgetting_what_has_expired_changes_no_decision(record in any_record()) {
+        let never_expires = matches!(record, Some(Record::InFlight { .. } | Record::Unknown { .. }));
+        prop_assume!(!never_expires);
+        let long_after = Timestamp(1_000_000);
+        let kept = record.as_ref().filter(|record| record.remains()).map(|_| Record::Remembered);
+        let print = print_of("a");
+        prop_assert_eq!(decide(record.as_ref(), &print, long_after), decide(kept.as_ref(), &print, long_after));
+        prop_assert_eq!(
+            decide_compensation(record.as_ref(), long_after),
+            decide_compensation(kept.as_ref(), long_after)
+        );
     }
 }

@@ -82,5 +82,5 @@ fn absorb(hash: &mut Sha256, value: &Value) {
 }
 
 fn hex(hash: Sha256) -> String {
-    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::text::hexadecimal(&hash.finalize()[..16])
 }

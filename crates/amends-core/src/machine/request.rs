@@ -31,7 +31,7 @@ impl Request {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
-        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        crate::text::hexadecimal(&hash.finalize()[..16])
     }
 
     fn render(call: &Call, scope: &Scope) -> Result<Request, RenderError> {

@@ -4,6 +4,7 @@ use super::draft::Located;
 use super::reader::Reader;
 use super::tree::{Entry, Node, Value};
 use crate::lint::{Problem, codes, nearest};
+use crate::text::shortened;
 use crate::time;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -182,10 +183,4 @@ pub(super) fn duplicates(entries: &[Entry]) -> Vec<(&Entry, &Entry)> {
 pub(super) fn quoted(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
-}
-
-/// What the author wrote, cut to a length that a message can bear.
-pub(super) fn shortened(text: &str) -> String {
-    let short: String = text.chars().take(80).collect();
-    if short.len() < text.len() { format!("{short}…") } else { short }
 }

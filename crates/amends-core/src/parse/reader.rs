@@ -9,8 +9,8 @@ use crate::limits;
 use crate::lint::{Problem, codes};
 use crate::parse::retry;
 use crate::retry::RetryPolicy;
+use crate::text::{hexadecimal, shortened};
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 const DEFINITION: Shape =
     Shape { what: "a definition", keys: &["saga", "description", "key", "deadline", "dedupe", "retry", "steps"] };
@@ -70,11 +70,7 @@ pub(super) fn read(source: &str, tree: &Node, problems: &mut Vec<Problem>) -> Op
 
 /// SHA-256 of the canonical document, in lower-case hexadecimal.
 fn version(tree: &Node) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(tree.canonical().as_bytes()) {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-    }
-    hex
+    hexadecimal(&Sha256::digest(tree.canonical().as_bytes()))
 }
 
 impl Reader<'_> {
@@ -97,7 +93,7 @@ impl Reader<'_> {
             self.report(Problem {
                 code: codes::BAD_NAME,
                 span: span.clone(),
-                message: format!("`{}` cannot be the name of {what}", super::fields::shortened(name)),
+                message: format!("`{}` cannot be the name of {what}", shortened(name)),
                 remedy: format!(
                     "use 1 to {} lower-case letters, digits, `-` and `_`, the first a letter or a digit",
                     limits::NAME_BYTES
@@ -163,7 +159,7 @@ impl Reader<'_> {
             self.report(Problem {
                 code: codes::DUPLICATE_STEP,
                 span: second.key_span.clone(),
-                message: format!("there are two steps of the name `{}`", super::fields::shortened(&second.key)),
+                message: format!("there are two steps of the name `{}`", shortened(&second.key)),
                 remedy: "rename one of them; the second would silently replace the first".into(),
                 related: vec![(first.key_span.clone(), "the first step of this name".into())],
             });

@@ -9,6 +9,7 @@ use super::tree::{Entry, Value};
 use crate::definition::{Effects, Kind};
 use crate::lint::{Problem, codes, nearest};
 use crate::retry::RetryPolicy;
+use crate::text::shortened;
 
 const STEP: Shape = Shape {
     what: "a step",
@@ -166,7 +167,7 @@ fn word<T: Copy>(reader: &mut Reader<'_>, entry: &Entry, words: &[(&str, T)]) ->
     reader.report(Problem {
         code: codes::BAD_VALUE,
         span,
-        message: format!("`{}` cannot be `{}`", entry.key, super::fields::shortened(text)),
+        message: format!("`{}` cannot be `{}`", entry.key, shortened(text)),
         remedy: match nearest(text, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("there are: {}", quoted(&names)),
@@ -198,7 +199,7 @@ fn bad_step(reader: &mut Reader<'_>, entry: &Entry, what: &str) {
     reader.report(Problem {
         code: codes::BAD_STEP,
         span: entry.key_span.clone(),
-        message: format!("the step `{}` {what}", super::fields::shortened(&entry.key)),
+        message: format!("the step `{}` {what}", shortened(&entry.key)),
         remedy: "give it exactly one of `action`, `wait` and `sleep`".into(),
         related: Vec::new(),
     });

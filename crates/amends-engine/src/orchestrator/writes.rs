@@ -171,7 +171,7 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
     let count = Count { definition: record.birth.definition.clone(), counter: Counter::DeadLettered, at };
     Commit {
         saga: record.id,
-        after: record.events.len() as u64,
+        after: record.sequence,
         birth: None,
         events: Vec::new(),
         row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(reason), rest: Rest::Parked },

@@ -6,11 +6,17 @@ use amends_core::lint;
 use amends_store::{Store, StoreError, StoredDefinition, Which};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::Mutex;
+
+#[cfg(test)]
+mod tests;
 
 /// Definitions by version, and the current version of every name.
 pub(super) struct Catalogue {
     store: Arc<dyn Store>,
     known: RwLock<Known>,
+    /// Held over a change in the store and in memory, so that two at once leave both with the same current version.
+    changing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -29,7 +35,7 @@ impl Catalogue {
                 Err(why) => tracing::error!(definition = stored.name, why, "a stored definition cannot be read"),
             }
         }
-        Ok(Catalogue { store, known: RwLock::new(known) })
+        Ok(Catalogue { store, known: RwLock::new(known), changing: Mutex::default() })
     }
 
     /// The current definition of a name.
@@ -59,6 +65,7 @@ impl Catalogue {
 
     /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
     pub(super) async fn put(&self, stored: StoredDefinition, definition: Definition) -> Result<bool, StoreError> {
+        let _one_at_a_time = self.changing.lock().await;
         let changed = self.store.put_definition(stored).await?;
         self.write().add(definition);
         Ok(changed)

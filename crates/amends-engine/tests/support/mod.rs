@@ -1,6 +1,7 @@
 //! A participant over real TCP that answers as it is told, and an engine that calls it.
 
 #![cfg(test)]
+#![allow(dead_code, reason = "each test file uses other parts of it")]
 
 use amends_core::lint;
 use amends_core::machine::Status;
@@ -16,6 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 pub enum Behaviour {
     /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
+    /// Sends these bytes and keeps the connection for the next request.
+    Kept(Vec<u8>),
     /// Reads the request and never answers.
     Silence,
     /// Sends these bytes, and then others without end.
@@ -36,12 +39,13 @@ pub fn with_headers(status: u16, headers: &str, body: &str) -> Behaviour {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "each test file looks at other parts of it")]
 pub struct Arrived {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
+    /// The client's end of the connection.
+    pub connection: std::net::SocketAddr,
 }
 
 /// A participant that answers as it is told: by path, one behaviour a request, the last one for ever.
@@ -82,7 +86,14 @@ impl Scripted {
     }
 
     async fn serve(&self, stream: TcpStream) -> Option<()> {
+        let connection = stream.peer_addr().ok()?;
         let mut stream = BufReader::new(stream);
+        while self.serve_one(&mut stream, connection).await? {}
+        stream.shutdown().await.ok()
+    }
+
+    /// Serves one request, and says whether the connection is kept.
+    async fn serve_one(&self, stream: &mut BufReader<TcpStream>, connection: std::net::SocketAddr) -> Option<bool> {
         let mut line = String::new();
         stream.read_line(&mut line).await.ok()?;
         let mut words = line.split_whitespace();
@@ -101,10 +112,14 @@ impl Scripted {
         stream.read_exact(&mut body).await.ok()?;
         let body = String::from_utf8(body).ok()?;
         let behaviour = self.next(&path);
-        let request = Arrived { method, path, headers, body };
+        let request = Arrived { method, path, headers, body, connection };
         self.arrived.lock().expect("no test panics here").push(request);
         match behaviour {
             Behaviour::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
+            Behaviour::Kept(bytes) => {
+                stream.write_all(&bytes).await.ok()?;
+                return Some(true);
+            }
             Behaviour::Silence => std::future::pending().await,
             Behaviour::Endless(bytes) => {
                 stream.write_all(&bytes).await.ok()?;
@@ -112,7 +127,7 @@ impl Scripted {
                 while stream.write_all(&more).await.is_ok() {}
             }
         }
-        stream.shutdown().await.ok()
+        Some(false)
     }
 
     fn next(&self, path: &str) -> Behaviour {

@@ -1,13 +1,11 @@
 //! What becomes of an answer: replayed, passed on, or not kept.
 
-use crate::service::{Caller, Service, keyed};
+use crate::service::{Caller, DAY_SECONDS, Service, keyed};
 use amends_idempotency::Options;
 use axum::body::Body;
 use axum::extract::Request;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
 
 fn scripted(key: &str, script: &Value) -> Request {
     let request = Request::post("/scripted").header("idempotency-key", key).header("content-type", "application/json");
@@ -127,19 +125,9 @@ async fn a_stream_is_sent_on_and_never_run_again() {
     assert_eq!(service.effects(), 1);
 }
 
-/// A service whose time the test sets, in seconds.
-fn timed() -> (Service, Arc<AtomicU64>) {
-    let seconds = Arc::new(AtomicU64::new(1_000_000));
-    let time = Arc::clone(&seconds);
-    let clock = Arc::new(move || SystemTime::UNIX_EPOCH + Duration::from_secs(time.load(Ordering::SeqCst)));
-    (Service::with(Options { clock, ..Options::default() }, Caller::Single), seconds)
-}
-
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-
 #[tokio::test]
 async fn an_expired_key_is_a_new_one() {
-    let (service, seconds) = timed();
+    let (service, seconds) = Service::timed();
     let script = json!({ "status": 201 });
     service.send(scripted("k", &script)).await;
     seconds.fetch_add(30 * DAY_SECONDS - 1, Ordering::SeqCst);
@@ -153,14 +141,34 @@ async fn an_expired_key_is_a_new_one() {
 
 #[tokio::test]
 async fn expired_records_go_in_batches_with_new_ones() {
-    let (service, seconds) = timed();
-    let script = json!({ "status": 201 });
+    let (service, seconds) = Service::timed();
+    let script = json!({ "status": 201, "body": "x".repeat(1_000) });
     for key in 0..20 {
         service.send(scripted(&format!("old-{key}"), &script)).await;
     }
     seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
-    for (key, left) in [13, 6, 3].into_iter().enumerate() {
+    for (key, left) in [13, 6, 3, 4].into_iter().enumerate() {
         service.send(scripted(&format!("new-{key}"), &script)).await;
         assert_eq!(service.records(), left, "after {} new ones", key + 1);
     }
+    assert_eq!(service.remembered(), 20, "their keys stay, so that what took effect can still be undone");
+}
+
+#[tokio::test]
+async fn of_what_had_no_effect_nothing_stays() {
+    let (service, seconds) = Service::timed();
+    service.send(scripted("refused", &json!({ "status": 402 }))).await;
+    seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+    service.send(scripted("new", &json!({ "status": 201 }))).await;
+    assert_eq!((service.records(), service.remembered()), (1, 0));
+}
+
+#[tokio::test]
+async fn an_expired_record_that_cannot_be_read_stands_in_nobodys_way() {
+    let (service, seconds) = Service::timed();
+    service.send(scripted("damaged", &json!({ "status": 201 }))).await;
+    service.database().execute("UPDATE amends_idempotency SET kind = 'something else'", []).unwrap();
+    seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+    assert_eq!(service.send(scripted("new", &json!({ "status": 201 }))).await.status, 201);
+    assert_eq!((service.records(), service.remembered()), (1, 1), "it may have taken effect");
 }

@@ -1,9 +1,10 @@
 //! The three races of a compensation: repeated, without its action, and before its action.
 
-use crate::service::{Service, answer, keyed, undo};
+use crate::service::{DAY_SECONDS, Service, answer, keyed, undo};
 use axum::body::Body;
 use axum::extract::Request;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn json(mut request: Request) -> Request {
     request.headers_mut().insert("content-type", "application/json".parse().unwrap());
@@ -113,4 +114,67 @@ async fn a_compensation_waits_for_its_action() {
     let late = service.send(compensation(200)).await;
     assert_eq!((late.status, late.null_compensation()), (200, false));
     assert_eq!(service.effects(), 2);
+}
+
+/// The record of the action has expired, and other requests have swept it away; its effect is still there.
+#[tokio::test]
+async fn an_action_is_undone_however_long_ago_it_was() {
+    let (service, seconds) = Service::timed();
+    service.send(action(201)).await;
+    seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+    service.send(json(keyed("/scripted", "another", answer(201)))).await;
+    assert_eq!((service.records(), service.remembered()), (1, 1));
+    let late = service.send(compensation(200)).await;
+    assert_eq!((late.status, late.null_compensation()), (200, false));
+    assert_eq!(service.effects(), 3, "two actions and one compensation");
+    assert_eq!(service.remembered(), 0, "nothing is left to undo");
+}
+
+/// A compensation's own key expires too, and it must not be run on top of itself then.
+#[tokio::test]
+async fn what_was_undone_is_not_undone_again_however_late() {
+    for sweep in [false, true] {
+        let (service, seconds) = Service::timed();
+        service.send(action(201)).await;
+        service.send(compensation(200)).await;
+        seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+        let others = if sweep { 1 } else { 0 };
+        for _ in 0..others {
+            service.send(json(keyed("/scripted", "another", answer(201)))).await;
+        }
+        let again = service.send(compensation(200)).await;
+        assert_eq!((again.status, again.replayed(), again.null_compensation()), (200, false, true));
+        assert_eq!(service.effects(), 2 + others);
+        assert_eq!(service.remembered(), 0);
+        assert_eq!(service.send(action(201)).await.problem(), (409, "compensated-before-action".into()));
+    }
+}
+
+/// A key that is used again after its expiry hides the first effect from nobody.
+#[tokio::test]
+async fn a_refusal_under_an_expired_key_does_not_hide_the_effect_before_it() {
+    let (service, seconds) = Service::timed();
+    service.send(action(201)).await;
+    seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+    assert_eq!(service.send(action(402)).await.status, 402);
+    let late = service.send(compensation(200)).await;
+    assert_eq!((late.status, late.null_compensation()), (200, false));
+    assert_eq!(service.effects(), 2);
+}
+
+/// Nothing is remembered of a tombstone or a refusal that has expired: the next compensation leaves a tombstone anew.
+#[tokio::test]
+async fn an_expired_tombstone_and_an_expired_refusal_are_as_nothing() {
+    for refused in [false, true] {
+        let (service, seconds) = Service::timed();
+        if refused {
+            service.send(action(402)).await;
+        } else {
+            service.send(json(undo("/other", "first-compensation", "a", answer(200)))).await;
+        }
+        seconds.fetch_add(31 * DAY_SECONDS, Ordering::SeqCst);
+        assert!(service.send(compensation(200)).await.null_compensation());
+        assert_eq!(service.send(action(201)).await.problem(), (409, "compensated-before-action".into()));
+        assert_eq!((service.effects(), service.remembered()), (0, 0));
+    }
 }

@@ -14,9 +14,13 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+
+pub const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 pub struct Service {
     pub router: Router,
@@ -58,7 +62,7 @@ impl Service {
     pub fn with(options: Options, caller: Caller) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let connection = Connection::open(folder.path().join("service.db")).unwrap();
-        connection.busy_timeout(std::time::Duration::from_millis(200)).unwrap();
+        connection.busy_timeout(Duration::from_millis(200)).unwrap();
         connection
             .execute_batch(
                 "PRAGMA foreign_keys = ON;
@@ -94,6 +98,14 @@ impl Service {
         Service { router, signals, folder }
     }
 
+    /// A service whose time the test sets, in seconds.
+    pub fn timed() -> (Service, Arc<AtomicU64>) {
+        let seconds = Arc::new(AtomicU64::new(1_000_000));
+        let time = Arc::clone(&seconds);
+        let clock = Arc::new(move || SystemTime::UNIX_EPOCH + Duration::from_secs(time.load(Ordering::SeqCst)));
+        (Service::with(Options { clock, ..Options::default() }, Caller::Single), seconds)
+    }
+
     pub async fn send(&self, request: Request) -> Reply {
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         Reply { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
@@ -110,6 +122,11 @@ impl Service {
 
     pub fn records(&self) -> i64 {
         self.count("amends_idempotency")
+    }
+
+    /// How many keys are remembered whose records have expired and gone.
+    pub fn remembered(&self) -> i64 {
+        self.count("amends_idempotency_effect")
     }
 
     fn count(&self, table: &str) -> i64 {

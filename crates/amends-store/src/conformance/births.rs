@@ -28,7 +28,10 @@ pub async fn a_saga_is_read_back_as_it_was_written(store: Subject) {
     let first = Commit { events: vec![event(1), event(2)], row, ..birth(1, Rest::Owned) };
     assert_eq!(commit(&store, first.clone()).await, Outcome::Committed);
     let birth = first.birth.clone().expect("it is a birth");
-    assert_eq!(record(&store, 1).await, Record { id: id(1), birth, row: first.row, events: first.events });
+    assert_eq!(
+        record(&store, 1).await,
+        Record { id: id(1), birth, row: first.row, events: first.events, sequence: 2, damage: None }
+    );
 }
 
 /// A saga need not be worked on from its beginning: it can begin by sleeping, waiting, or being over.

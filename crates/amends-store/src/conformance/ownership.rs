@@ -1,10 +1,10 @@
 //! Incarnations, and who owns a saga.
 
 use super::{
-    EVERYTHING, ME, OTHER, PARTICIPANT, Subject, assert_fenced, at, birth, commit, commit_all, commit_as, dump, enlist,
-    following, id, look, record, rest,
+    EVERYTHING, ME, OTHER, PARTICIPANT, Subject, assert_fenced, at, birth, close_dead_letter, commit, commit_all,
+    commit_as, dump, enlist, following, id, look, open_dead_letter, put_message, record, rest, row,
 };
-use crate::{Acquired, Claimed, Outcome, Receive, Rest};
+use crate::{Acquired, Claimed, Commit, Outcome, Receive, Rest, Row};
 use uuid::Uuid;
 
 async fn claim(store: &Subject, now: u64, limit: usize) -> Claimed {
@@ -41,6 +41,30 @@ pub async fn enlisting_again_changes_nothing(store: Subject) {
     commit_all(&store, vec![following(1, 1, Rest::Owned)]).await;
 }
 
+/// There should be no orphans; if there are, a start of the server picks them up, and nothing else that is parked.
+pub async fn enlisting_makes_orphans_due(store: Subject) {
+    enlist(&store, ME).await;
+    let held = Row { paused: true, ..row(Rest::Parked) };
+    commit_all(
+        &store,
+        vec![
+            birth(1, Rest::Parked),
+            Commit { writes: vec![put_message("a", 5)], ..birth(2, Rest::Parked) },
+            Commit { writes: vec![open_dead_letter("open")], ..birth(3, Rest::Parked) },
+            Commit { row: held, ..birth(4, Rest::Parked) },
+            birth(5, Rest::Finished(at(3))),
+            Commit { writes: vec![open_dead_letter("closed"), close_dead_letter("closed")], ..birth(6, Rest::Parked) },
+        ],
+    )
+    .await;
+    store.enlist(ME, at(77)).await.expect("a live incarnation can enlist again");
+    let expected = [Rest::Until(at(77)), Rest::Parked, Rest::Parked, Rest::Parked, Rest::Finished(at(3))];
+    for (number, expected) in (1..).zip(expected.into_iter().chain([Rest::Until(at(77))])) {
+        assert_eq!(rest(&store, number).await, expected, "saga {number}");
+    }
+    assert_eq!(ids(&claim(&store, 77, EVERYTHING).await), [id(1), id(6)]);
+}
+
 /// Whatever a dead incarnation still wants to say comes too late, and it cannot come back.
 pub async fn a_retired_incarnation_is_fenced_for_good(store: Subject) {
     enlist(&store, ME).await;
@@ -59,7 +83,8 @@ pub async fn retiring_frees_what_was_owned(store: Subject) {
     let others = [Rest::Until(at(9_000)), Rest::Parked, Rest::Finished(at(3))];
     commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
     for (number, rest) in (3..).zip(others) {
-        commit_all(&store, vec![birth(number, rest)]).await;
+        let writes = vec![open_dead_letter(&format!("letter {number}"))];
+        commit_all(&store, vec![Commit { writes, ..birth(number, rest) }]).await;
     }
     store.retire(ME, at(50)).await.expect("an incarnation can be retired");
     for (number, expected) in (1..).zip([Rest::Until(at(50)); 2].into_iter().chain(others)) {
@@ -167,7 +192,8 @@ pub async fn a_missing_saga_cannot_be_acquired(store: Subject) {
 /// The store is one process's, so whoever owned something before this one is dead.
 pub async fn enlisting_frees_the_sagas_of_all_others(store: Subject) {
     enlist(&store, ME).await;
-    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Parked), birth(3, Rest::Until(at(9)))]).await;
+    let parked = Commit { writes: vec![open_dead_letter("letter")], ..birth(2, Rest::Parked) };
+    commit_all(&store, vec![birth(1, Rest::Owned), parked, birth(3, Rest::Until(at(9)))]).await;
     store.enlist(OTHER, at(77)).await.expect("a fresh incarnation can enlist");
     assert_eq!(rest(&store, 1).await, Rest::Until(at(77)));
     assert_eq!(rest(&store, 2).await, Rest::Parked);

@@ -78,6 +78,11 @@ impl State {
             }
         }
         self.live.insert(me);
+        let orphans: Vec<Uuid> =
+            self.sagas.iter().filter(|(id, saga)| self.is_orphan(**id, saga)).map(|(id, _)| *id).collect();
+        for id in orphans {
+            self.sagas.get_mut(&id).expect("it was found just now").row.rest = Rest::Until(now);
+        }
         Ok(())
     }
 
@@ -365,6 +370,13 @@ impl State {
 
 impl Saga {
     fn record(&self, id: Uuid) -> Record {
-        Record { id, birth: self.birth.clone(), row: self.row.clone(), events: self.events.clone() }
+        Record {
+            id,
+            birth: self.birth.clone(),
+            row: self.row.clone(),
+            events: self.events.clone(),
+            sequence: self.events.len() as u64,
+            damage: None,
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The reads. Each is given a transaction, so that everything it looks at is from one moment.
 
-use super::rows::{self, dead_letter_columns, saga_columns};
+use super::rows::{self, dead_letter_columns, is_orphan, saga_columns};
 use crate::{
     AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Record, SagaQuery, Statistics, StoredDefinition,
     Summary, Which,
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 pub(super) const SAGA: &str = concat!("SELECT ", saga_columns!(), " FROM saga WHERE id = ?1");
-pub(super) const EVENTS: &str = "SELECT at, body FROM event WHERE saga = ?1 ORDER BY sequence";
+pub(super) const EVENTS: &str = "SELECT sequence, at, body FROM event WHERE saga = ?1 ORDER BY sequence";
 
 const DEFINITIONS_CURRENT: &str = "
     SELECT definition.name, version, source, created_at
@@ -25,18 +25,31 @@ const DEAD_LETTER: &str = concat!(
 const COUNTS: &str = "SELECT counter, sum(value) FROM count GROUP BY counter";
 pub(super) const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
 /// The wake-up invariant, asked of the sagas that nobody owns and no time wakes.
-pub(super) const ORPHANS: &str = "
-    SELECT count(*) FROM saga INDEXED BY saga_parked
-    WHERE owner IS NULL AND wake_at IS NULL AND finished_at IS NULL AND paused = 0
-      AND NOT EXISTS (SELECT 1 FROM message WHERE message.saga = saga.id)
-      AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.saga = saga.id AND closed_at IS NULL)";
+pub(super) const ORPHANS: &str = concat!("SELECT count(*) FROM saga INDEXED BY saga_parked WHERE ", is_orphan!());
 
 /// One saga with its whole history.
 pub(super) fn record(sql: &Connection, id: Uuid) -> rusqlite::Result<Option<Record>> {
     let found = sql.prepare_cached(SAGA)?.query_row([id.as_bytes()], rows::saga).optional()?;
     let Some(found) = found else { return Ok(None) };
-    let events = sql.prepare_cached(EVENTS)?.query_map([id.as_bytes()], rows::event)?.collect::<Result<_, _>>()?;
-    Ok(Some(Record { id, birth: found.birth, row: found.row, events }))
+    let mut record =
+        Record { id, birth: found.birth, row: found.row, events: Vec::new(), sequence: 0, damage: found.damage };
+    for event in sql.prepare_cached(EVENTS)?.query_map([id.as_bytes()], rows::event)? {
+        let (number, event) = event?;
+        record.sequence = u64::try_from(number).unwrap_or_default();
+        // Behind a hole every event would have another's number, so the history ends there.
+        let expected = record.events.len() as u64 + 1;
+        match event {
+            Ok(event) if record.sequence == expected => record.events.push(event),
+            Ok(_) => note(&mut record, format!("event {expected} is missing")),
+            Err(error) => note(&mut record, format!("event {number}: {error}")),
+        }
+    }
+    Ok(Some(record))
+}
+
+/// Notes the first damage.
+fn note(record: &mut Record, damage: String) {
+    record.damage.get_or_insert(damage);
 }
 
 /// Definitions, by name.

@@ -22,7 +22,15 @@ macro_rules! dead_letter_columns {
          opened_at, closed_at, resolution, place"
     };
 }
-pub(super) use {dead_letter_columns, saga_columns};
+/// The condition under which nothing will ever wake a saga.
+macro_rules! is_orphan {
+    () => {
+        "owner IS NULL AND wake_at IS NULL AND finished_at IS NULL AND paused = 0 \
+         AND NOT EXISTS (SELECT 1 FROM message WHERE message.saga = saga.id) \
+         AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.saga = saga.id AND closed_at IS NULL)"
+    };
+}
+pub(super) use {dead_letter_columns, is_orphan, saga_columns};
 
 /// A saga without its events.
 pub(super) struct SagaRow {
@@ -30,21 +38,54 @@ pub(super) struct SagaRow {
     pub(super) birth: Birth,
     pub(super) row: Row,
     pub(super) owner: Option<Incarnation>,
+    /// Why some of it could not be read, if it could not.
+    pub(super) damage: Option<String>,
+}
+
+/// Reads the values of one row. Where one does not fit, that is noted and another stands for it: damage to one saga is no
+/// reason to withhold the others.
+struct Reading<'r, 's> {
+    row: &'r rusqlite::Row<'s>,
+    damage: Option<String>,
+}
+
+impl Reading<'_, '_> {
+    fn or<T>(&mut self, value: rusqlite::Result<T>, instead: T) -> T {
+        value.unwrap_or_else(|error| {
+            self.damage.get_or_insert_with(|| error.to_string());
+            instead
+        })
+    }
+
+    fn text(&mut self, column: usize) -> String {
+        self.or(self.row.get(column), String::new())
+    }
+
+    fn optional_time(&mut self, column: usize) -> Option<Timestamp> {
+        self.or(optional_time_at(self.row, column), None)
+    }
 }
 
 pub(super) fn saga(row: &rusqlite::Row<'_>) -> rusqlite::Result<SagaRow> {
+    let mut reading = Reading { row, damage: None };
     let birth = Birth {
-        definition: row.get(1)?,
-        version: row.get(2)?,
-        key: row.get(3)?,
-        fingerprint: row.get(4)?,
+        definition: reading.text(1),
+        version: reading.text(2),
+        key: reading.text(3),
+        fingerprint: reading.text(4),
         dedupe: None,
-        created_at: time_at(row, 5)?,
+        created_at: reading.or(time_at(row, 5), Timestamp(0)),
     };
-    let owner = optional_id_at(row, 9)?;
-    let rest = rest(owner, optional_time_at(row, 10)?, optional_time_at(row, 11)?);
-    let state = Row { status: status_at(row, 6)?, paused: row.get(7)?, reason: row.get(8)?, rest };
-    Ok(SagaRow { id: id_at(row, 0)?, birth, row: state, owner })
+    let owner = reading.or(optional_id_at(row, 9), None);
+    let rest = rest(owner, reading.optional_time(10), reading.optional_time(11));
+    let state = Row {
+        // In the lists it stands among those that need a person.
+        status: reading.or(status_at(row, 6), Status::Stuck),
+        paused: reading.or(row.get(7), false),
+        reason: reading.or(row.get(8), None),
+        rest,
+    };
+    Ok(SagaRow { id: id_at(row, 0)?, birth, row: state, owner, damage: reading.damage })
 }
 
 /// Which of the three columns is set says who looks after a saga; the table's check allows one at most.
@@ -67,8 +108,10 @@ pub(super) fn rest_columns(rest: Rest, me: Incarnation) -> (Option<[u8; 16]>, Op
     }
 }
 
-pub(super) fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredEvent> {
-    Ok(StoredEvent { at: time_at(row, 0)?, body: row.get(1)? })
+/// Reads `sequence, at, body`: an event and its number.
+pub(super) fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, rusqlite::Result<StoredEvent>)> {
+    let event = || Ok(StoredEvent { at: time_at(row, 1)?, body: row.get(2)? });
+    Ok((row.get(0)?, event()))
 }
 
 /// Reads `name, version, source, created_at`.
@@ -151,6 +194,11 @@ pub(super) fn number_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Res
 
 pub(super) fn time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     number_at(row, column).map(Timestamp)
+}
+
+/// A time at which something is due; one before all time has come.
+pub(super) fn due_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    Ok(Timestamp(u64::try_from(row.get::<_, i64>(column)?).unwrap_or_default()))
 }
 
 pub(super) fn optional_time_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {

@@ -242,13 +242,14 @@ async fn a_reader_that_meets_damage_says_so_and_the_store_goes_on() {
     let Opened { store, fatal, .. } = open().await;
     let broken = store.writer.perform(|writing| {
         writing.sql.execute(
-            "INSERT INTO saga VALUES (zeroblob(16), 'd', 'v', 'k', 'f', 1, 'no status', 0, NULL, NULL, NULL, NULL)",
+            "INSERT INTO saga VALUES (x'00', 'd', 'v', 'k', 'f', 1, 'running', 0, NULL, NULL, NULL, NULL)",
             [],
         )?;
         Ok(())
     });
     broken.await.unwrap();
-    assert!(matches!(store.saga(Uuid::nil()).await, Err(StoreError::Damaged(_))));
+    let everything = SagaQuery { limit: 9, ..SagaQuery::default() };
+    assert!(matches!(store.sagas(everything).await, Err(StoreError::Damaged(_))));
     assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
     assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
     assert!(fatal.try_recv().is_err());
@@ -367,6 +368,7 @@ async fn rare_statements_walk_partial_indexes_alone() {
     let cases = [
         (writes::FREE_ALL_BUT, "saga_owned"),
         (reads::ORPHANS, "saga_parked"),
+        (writes::WAKE_ORPHANS, "saga_parked"),
         (reads::DEAD_LETTERS_OPEN, "dead_letter_open"),
     ];
     for (text, index) in cases {

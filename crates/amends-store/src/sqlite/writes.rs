@@ -5,7 +5,7 @@
 
 use super::errors::Failure;
 use super::reads;
-use super::rows::{self, saga_columns};
+use super::rows::{self, is_orphan, saga_columns};
 use super::writer::Writing;
 use crate::{
     Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
@@ -19,6 +19,9 @@ use uuid::Uuid;
 pub(super) const FREE_ALL_BUT: &str =
     "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner IS NOT NULL AND owner <> ?2";
 pub(super) const FREE: &str = "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner = ?2";
+/// There should be none; whatever made them, they are looked at again.
+pub(super) const WAKE_ORPHANS: &str =
+    concat!("UPDATE saga INDEXED BY saga_parked SET wake_at = ?1 WHERE ", is_orphan!());
 const GIVE_BACK_ALL_BUT: &str = "
     UPDATE message SET receiver = NULL, visible_at = min(visible_at, ?1) WHERE receiver IS NOT NULL AND receiver <> ?2";
 const GIVE_BACK: &str = "UPDATE message SET receiver = NULL, visible_at = min(visible_at, ?1) WHERE receiver = ?2";
@@ -100,6 +103,7 @@ pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp)
     // The file is this process's, so whoever else owns a saga is dead.
     writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
     writing.sql.prepare_cached(GIVE_BACK_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
+    writing.sql.prepare_cached(WAKE_ORPHANS)?.execute([rows::time(now)])?;
     Ok(())
 }
 
@@ -200,7 +204,7 @@ fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Resul
     }
     // The row is written only when it changes: most commits only add events, and naming a column in an update
     // rewrites every index on it, whether or not its value is another.
-    if saga.row != commit.row {
+    if saga.row != commit.row || saga.damage.is_some() {
         let Row { status, paused, reason, rest } = &commit.row;
         let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
         let values = params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
@@ -255,7 +259,7 @@ pub(super) fn claim(
         sql.prepare_cached(OWN)?.execute(params![id.as_bytes(), me.as_bytes()])?;
         claimed.records.extend(reads::record(sql, id)?);
     }
-    claimed.next_due = sql.prepare_cached(NEXT_DUE)?.query_row([], |row| rows::time_at(row, 0)).optional()?;
+    claimed.next_due = sql.prepare_cached(NEXT_DUE)?.query_row([], |row| rows::due_at(row, 0)).optional()?;
     Ok(claimed)
 }
 
@@ -284,7 +288,8 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
     let messages: Vec<Message> = sql
         .prepare_cached(READY)?
         .query_map(params![request.participant, rows::time(request.now), rows::limit(request.limit)], |row| {
-            let receives: u32 = row.get(2)?;
+            // A count that is none is as many as there can be: the machine then asks a person.
+            let receives = u32::try_from(row.get::<_, i64>(2)?).unwrap_or(u32::MAX);
             Ok(Message { saga: rows::id_at(row, 0)?, step: row.get(1)?, receives: receives.saturating_add(1) })
         })?
         .collect::<Result<_, _>>()?;
@@ -294,7 +299,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
         take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives, me.as_bytes()])?;
     }
     let mut next = sql.prepare_cached(NEXT_MESSAGE)?;
-    let next_at = next.query_row([&request.participant], |row| rows::time_at(row, 0)).optional()?;
+    let next_at = next.query_row([&request.participant], |row| rows::due_at(row, 0)).optional()?;
     Ok(Received { messages, next_at })
 }
 

@@ -1,11 +1,12 @@
 //! Dead letters: what the machine gave up on, and a person's decision about it.
 
 use super::cursor::{self, List};
-use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id, shortened};
+use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::{Shared, sagas, wire};
-use amends_client::{DeadLetter, DeadLetterQuery, Effect, Page, Problem, Reason, ResolveDeadLetter};
+use amends_client::{DeadLetter, DeadLetterQuery, Decision, Effect, Page, Problem, Reason, ResolveDeadLetter};
 use amends_core::machine::{Operator, Settlement};
+use amends_core::text::shortened;
 use amends_engine::Order;
 use amends_store as store;
 use axum::Json;
@@ -56,7 +57,17 @@ pub(crate) async fn get(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
 ) -> Result<Json<DeadLetter>, ApiProblem> {
-    find(&app, &LetterId::parse(&id)?).await.map(|letter| Json(wire::dead_letter(letter)))
+    let id = LetterId::parse(&id)?;
+    let letter = wire::dead_letter(find(&app, &id).await?);
+    let decisions = match (&letter.closed_at, &letter.step) {
+        (Some(_), _) => Vec::new(),
+        // The saga could not be read: there is nothing to ask the machine about.
+        (None, None) => vec![Decision::Retry],
+        (None, Some(_)) => {
+            app.read(id.saga).await.map(|(snapshot, _)| wire::decisions(&snapshot, id.number)).unwrap_or_default()
+        }
+    };
+    Ok(Json(DeadLetter { decisions, ..letter }))
 }
 
 /// Try the call again, with a fresh budget of attempts and the same key

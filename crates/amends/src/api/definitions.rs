@@ -1,10 +1,11 @@
 //! Definitions: store one, look at one, list them.
 
-use super::extract::{Segments, Source, shortened};
+use super::extract::{Segments, Source};
 use super::problem::{self, ApiProblem};
 use super::{Shared, wire};
 use amends_client::{Definition, Page, Problem};
 use amends_core::lint::{self, Severity};
+use amends_core::text::shortened;
 use amends_store::{StoredDefinition, Which};
 use axum::Json;
 use axum::extract::State;

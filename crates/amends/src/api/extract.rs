@@ -4,6 +4,7 @@ use super::problem::{self, ApiProblem};
 use super::{Shared, json};
 use amends_core::limits;
 use amends_core::machine::Operator;
+use amends_core::text::shortened;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::{Bytes, BytesMut};
@@ -152,15 +153,6 @@ pub(crate) fn checked_reason(reason: &str) -> Result<String, ApiProblem> {
         return Err(ApiProblem::new(problem::BAD_REASON, "`reason` has control characters in it; write plain text"));
     }
     Ok(reason.to_owned())
-}
-
-/// What a caller sent, short enough to be sent back.
-pub(crate) fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(100).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }
 
 /// A page of the web can make a browser send a plain form anywhere, also to the loopback, but not JSON by its name:

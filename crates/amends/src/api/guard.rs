@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::problem::{self, ApiProblem};
+use amends_core::text::shortened;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -55,7 +56,7 @@ fn admit(app: &Shared, request: &Request) -> Result<(), ApiProblem> {
         Some(host) if !is_ours(app, &host) => {
             let detail = format!(
                 "this server is not called `{}`; call it by its address, or put the name into `hosts` of [http]",
-                super::extract::shortened(&host)
+                shortened(&host)
             );
             Err(ApiProblem::new(problem::WRONG_HOST, detail))
         }

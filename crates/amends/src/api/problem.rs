@@ -2,6 +2,7 @@
 //! of the engine, the store and the framework become answers.
 
 use amends_client::{Diagnostic, Problem};
+use amends_core::text::innermost;
 use amends_engine::{EngineError, Unreadable};
 use amends_store::StoreError;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -87,6 +88,11 @@ impl ApiProblem {
     /// A problem of this kind; `detail` says what is wrong here and how to mend it.
     pub(crate) fn new(kind: &'static Kind, detail: impl Into<String>) -> ApiProblem {
         ApiProblem { kind, detail: detail.into(), diagnostics: Vec::new() }
+    }
+
+    /// What is wrong here and how to mend it.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(crate) fn with_diagnostics(self, diagnostics: Vec<Diagnostic>) -> ApiProblem {
@@ -195,13 +201,4 @@ impl From<QueryRejection> for ApiProblem {
     fn from(rejection: QueryRejection) -> ApiProblem {
         ApiProblem::new(BAD_QUERY, format!("the query cannot be understood: {}", innermost(&rejection)))
     }
-}
-
-/// The innermost cause of an error: the part that names what is wrong.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

@@ -2,6 +2,7 @@
 
 use super::problem::{self, ApiProblem};
 use super::{Shared, audit, dead_letters, definitions, guard, health, history, sagas};
+use amends_core::text::shortened;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
@@ -73,7 +74,7 @@ pub fn router(app: Shared) -> Router {
 }
 
 async fn unknown_address(uri: Uri) -> ApiProblem {
-    let path = super::extract::shortened(uri.path());
+    let path = shortened(uri.path());
     ApiProblem::new(
         problem::UNKNOWN_ADDRESS,
         format!("there is nothing at {path}; GET /openapi.json describes what there is"),
@@ -81,6 +82,6 @@ async fn unknown_address(uri: Uri) -> ApiProblem {
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> ApiProblem {
-    let (method, path) = (super::extract::shortened(method.as_str()), super::extract::shortened(uri.path()));
+    let (method, path) = (shortened(method.as_str()), shortened(uri.path()));
     ApiProblem::new(problem::METHOD_NOT_ALLOWED, format!("{path} does not take {method}; `Allow` says what it takes"))
 }

@@ -1,11 +1,12 @@
 //! Sagas: start one, look at one, list them, and give them orders.
 
 use super::cursor::{self, List};
-use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, checked_reason, saga_id, shortened};
+use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, checked_reason, saga_id};
 use super::problem::{self, ApiProblem};
 use super::{Shared, prefer, wire};
 use amends_client::{CompleteStep, Page, Problem, Reason, Saga, SagaQuery, SagaSummary};
 use amends_core::limits;
+use amends_core::text::shortened;
 use amends_engine::{EngineError, Order, StartRequest, Started};
 use amends_store as store;
 use axum::Json;

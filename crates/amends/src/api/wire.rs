@@ -3,11 +3,12 @@
 use amends_client as wire;
 use amends_core::idempotency::action_key;
 use amends_core::lint;
-use amends_core::machine::{Event, Phase, Status, StepState, StepStatus};
+use amends_core::machine::{self, Command, Event, Moment, Operator, Phase, Settlement, Status, StepState, StepStatus};
 use amends_core::time::Timestamp;
 use amends_engine::Snapshot;
 use amends_store as store;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// A saga.
 pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
@@ -28,6 +29,7 @@ pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
         created_at: saga.created_at.to_string(),
         deadline_at: saga.deadline_at.map(|at| at.to_string()),
         finished_at,
+        can_cancel: would(snapshot, &Command::Cancel(somebody())),
         steps: (0..saga.steps.len()).map(|index| step(snapshot, index)).collect(),
     }
 }
@@ -96,6 +98,31 @@ pub(crate) fn summary(summary: store::Summary) -> wire::SagaSummary {
     }
 }
 
+/// What may be decided about an open dead letter: the machine is asked, so that what people are offered is what it accepts.
+pub(crate) fn decisions(snapshot: &Snapshot, letter: u64) -> Vec<wire::Decision> {
+    let settlements = [
+        (wire::Decision::Retry, Settlement::Retry),
+        (wire::Decision::Done, Settlement::Done { output: Arc::default() }),
+        (wire::Decision::Undone, Settlement::Undone),
+        (wire::Decision::Skip, Settlement::Skip),
+    ];
+    let accepted = settlements.into_iter().filter(|(_, settlement)| {
+        let settlement = settlement.clone();
+        would(snapshot, &Command::Settle { letter, settlement, operator: somebody() })
+    });
+    accepted.map(|(decision, _)| decision).collect()
+}
+
+/// Whether the saga would take this command as it stands. Nothing is done.
+fn would(snapshot: &Snapshot, command: &Command) -> bool {
+    let moment = Moment { now: snapshot.saga.created_at, chance: 0 };
+    machine::decide(&snapshot.definition, &snapshot.saga, command, moment).is_ok()
+}
+
+fn somebody() -> Operator {
+    Operator { actor: String::new(), reason: String::new() }
+}
+
 /// A dead letter.
 pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
     let (closed_at, resolution) = letter.closed.map(|(at, resolution)| (at.to_string(), resolution)).unzip();
@@ -116,6 +143,7 @@ pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
         opened_at: letter.opened_at.to_string(),
         closed_at,
         resolution,
+        decisions: Vec::new(),
     }
 }
 

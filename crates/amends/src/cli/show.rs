@@ -3,7 +3,7 @@
 
 use super::output::plain;
 use super::table::{Cell, lay_out};
-use amends_client::{AuditEntry, Claim, DeadLetter, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use amends_client::{AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -88,7 +88,7 @@ fn commands(saga: &Saga, letters: &[DeadLetter]) -> Vec<String> {
     if !saga.status.is_finished() {
         commands.push(format!("amends watch {id}"));
     }
-    if saga.status == SagaStatus::Running {
+    if saga.can_cancel {
         commands.push(format!("amends cancel {id} --reason \"…\""));
     }
     commands
@@ -169,6 +169,7 @@ pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, 
             let resolution = resolution.as_deref().map(plain).unwrap_or_default();
             let _ = writeln!(text, "settled {}: {resolution}", relative(at, now));
         }
+        (None, _) if letter.decisions.is_empty() => {}
         (None, _) => {
             text.push_str("\nwhat you can do:\n");
             for (command, meaning) in decisions(letter) {
@@ -179,28 +180,25 @@ pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, 
     text
 }
 
-/// What can be decided about an open dead letter, and what it means.
+/// What the server would accept about an open dead letter, and what it means.
 fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
     let id = plain(&letter.id);
-    let retry = (format!("retry {id}"), "the call is made again, with the same key and a fresh budget");
-    if letter.step.is_none() {
-        return vec![retry];
-    }
-    let (done, undone) = (format!("resolve {id} --effect done"), format!("resolve {id} --effect undone"));
-    let skip = format!("skip {id}");
-    match letter.direction.as_str() {
-        "compensation" => vec![
-            retry,
-            (undone, "its effect was undone elsewhere, or was never there"),
-            (skip, "its effect stays, and the saga goes on without undoing it"),
-        ],
-        _ => vec![
-            retry,
-            (done, "its effect is there: the saga goes on"),
-            (undone, "its effect is not there: what came before is undone, if the saga can still turn back"),
-            (skip, "the step is left as it is, and the saga goes on without it"),
-        ],
-    }
+    let is_undoing = letter.direction == "compensation";
+    let offer = |decision: &Decision| match decision {
+        Decision::Retry => (format!("retry {id}"), "the call is made again, with the same key and a fresh budget"),
+        Decision::Done => (format!("resolve {id} --effect done"), "its effect is there: the saga goes on from that"),
+        Decision::Undone if is_undoing => {
+            (format!("resolve {id} --effect undone"), "its effect was undone elsewhere, or was never there")
+        }
+        Decision::Undone => {
+            (format!("resolve {id} --effect undone"), "its effect is not there: what came before is undone")
+        }
+        Decision::Skip if is_undoing => {
+            (format!("skip {id}"), "its effect stays, and the saga goes on without undoing it")
+        }
+        Decision::Skip => (format!("skip {id}"), "the step is left as it is, and the saga goes on without it"),
+    };
+    letter.decisions.iter().map(offer).collect()
 }
 
 const RED: Style = AnsiColor::Red.on_default();

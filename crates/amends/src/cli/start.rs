@@ -3,11 +3,13 @@
 use super::failure::Failure;
 use super::remote::Remote;
 use super::{Outcome, output, show, watch};
+use crate::api::json as strict;
 use amends_client::{Client, StartOptions, Started};
 use clap::Args;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,7 +47,8 @@ struct Input {
 }
 
 impl Input {
-    fn read(&self) -> Result<Value, Failure> {
+    /// The input as it was written. What is wrong with it beyond its syntax, such as two equal keys, is the server's to say.
+    fn read(&self) -> Result<Box<RawValue>, Failure> {
         let text = match (&self.input, &self.input_file) {
             (Some(text), _) => text.clone(),
             (None, Some(path)) if path.as_os_str() != "-" => std::fs::read_to_string(path)
@@ -56,12 +59,18 @@ impl Input {
                 text
             }
         };
-        json(&text, "the input")
+        raw_json(&text, "the input")
     }
 }
 
-/// Reads JSON that was given on the command line or in a file.
+/// Reads a JSON value that was given on the command line, as strictly as the server reads what it is sent: what is sent is
+/// written anew, and the server could not see that something was dropped.
 pub(super) fn json(text: &str, what: &str) -> Result<Value, Failure> {
+    let _text_as_it_is = raw_json(text, what)?;
+    strict::read(text.as_bytes()).map_err(|problem| Failure::new(format!("{what}: {}", problem.detail())))
+}
+
+fn raw_json(text: &str, what: &str) -> Result<Box<RawValue>, Failure> {
     serde_json::from_str(text).map_err(|error| {
         let help = r#"quote it for the shell, such as '{"order_id": "A-1"}'"#;
         Failure::with_help(format!("{what} is not JSON: {error}"), help)
@@ -86,7 +95,7 @@ pub(super) async fn run(arguments: StartArgs) -> Outcome {
 }
 
 /// Starts the saga, and starts it again as long as there is time to wait: the same start finds the same saga.
-async fn start(client: &Client, arguments: &StartArgs, input: &Value) -> Result<Started, Failure> {
+async fn start(client: &Client, arguments: &StartArgs, input: &RawValue) -> Result<Started, Failure> {
     let Some(seconds) = arguments.wait.filter(|seconds| *seconds > 0) else {
         return Ok(client.start(&arguments.definition, input, StartOptions::default()).await?);
     };

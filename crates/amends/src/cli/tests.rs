@@ -1,6 +1,6 @@
 use super::show::{self, Background};
 use super::table::{Cell, lay_out};
-use amends_client::{AuditEntry, Claim, DeadLetter, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use amends_client::{AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -38,6 +38,7 @@ fn saga(status: SagaStatus, steps: Vec<Step>) -> Saga {
         created_at: "2026-03-01T02:47:48.000Z".into(),
         deadline_at: None,
         finished_at: None,
+        can_cancel: status == SagaStatus::Running,
         steps,
     }
 }
@@ -55,6 +56,7 @@ fn letter() -> DeadLetter {
         opened_at: "2026-03-01T02:58:30.000Z".into(),
         closed_at: None,
         resolution: None,
+        decisions: vec![Decision::Retry, Decision::Undone, Decision::Skip],
     }
 }
 
@@ -88,6 +90,8 @@ fn a_stuck_saga_says_why_and_what_to_do() {
         ..saga(SagaStatus::Stuck, vec![release, charge, refused, step("confirm", StepStatus::Skipped, 0)])
     };
     insta::assert_snapshot!(seen(&show::saga(&saga, &[letter()], now())));
+    let forward = Saga { can_cancel: true, ..saga };
+    assert!(seen(&show::saga(&forward, &[], now())).contains("amends cancel"), "stuck on its way forward");
 }
 
 #[test]
@@ -137,7 +141,13 @@ fn a_dead_letter_shows_what_was_tried() {
         ],
     };
     insta::assert_snapshot!(seen(&show::dead_letter(&letter(), Some(&background), now())));
-    let unreadable = DeadLetter { step: None, direction: "saga".into(), claim: Claim::Unknown, ..letter() };
+    let unreadable = DeadLetter {
+        step: None,
+        direction: "saga".into(),
+        claim: Claim::Unknown,
+        decisions: vec![Decision::Retry],
+        ..letter()
+    };
     insta::assert_snapshot!("unreadable", seen(&show::dead_letter(&unreadable, None, now())));
     let settled = DeadLetter {
         closed_at: Some("2026-03-01T02:59:59.500Z".into()),

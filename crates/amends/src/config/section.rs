@@ -3,6 +3,7 @@
 
 use super::report::{Fault, Problem};
 use super::tree::{Node, Origin, Table, Value};
+use amends_core::lint;
 
 /// What reading has found so far.
 #[derive(Debug, Default)]
@@ -118,7 +119,7 @@ impl<'f> Section<'f> {
             self.findings.unknown_variables.push(variable);
             return;
         }
-        let remedy = match nearest(name, &self.known) {
+        let remedy = match lint::nearest(name, self.known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the keys here are {}", listed(&self.known)),
         };
@@ -161,13 +162,6 @@ fn variable_of(node: &Node) -> Option<String> {
         (Origin::Variable(name), _) => Some(name.clone()),
         (Origin::File(_) | Origin::Flag(_), _) => None,
     }
-}
-
-/// The known key that was probably meant: a mistyped letter in three is forgiven.
-pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let allowed = (name.chars().count() / 3).max(1);
-    let distances = known.iter().map(|key| (strsim::damerau_levenshtein(name, key), *key));
-    distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, key)| key)
 }
 
 fn listed(known: &[&str]) -> String {

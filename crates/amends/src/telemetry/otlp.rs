@@ -5,8 +5,8 @@
 //! stable format, sent with the HTTP client that is there anyway.
 
 use super::spans::Span;
+use amends_core::text::hexadecimal;
 use amends_core::time::Timestamp;
-use amends_engine::trace::hex;
 use anyhow::Context;
 use reqwest::{StatusCode, Url};
 use serde_json::{Value, json};
@@ -85,8 +85,8 @@ fn is_passing(status: StatusCode) -> bool {
 fn span(span: &Span) -> Value {
     let attributes: Vec<Value> = span.attributes.iter().map(|(key, value)| attribute(key, value)).collect();
     let mut json = json!({
-        "traceId": hex(&span.trace_id),
-        "spanId": hex(&span.id),
+        "traceId": hexadecimal(&span.trace_id),
+        "spanId": hexadecimal(&span.id),
         "name": span.name,
         "kind": if span.is_call { CLIENT } else { INTERNAL },
         "startTimeUnixNano": nanoseconds(span.began),
@@ -94,7 +94,7 @@ fn span(span: &Span) -> Value {
         "attributes": attributes,
     });
     if let Some(parent) = span.parent_id {
-        json["parentSpanId"] = hex(&parent).into();
+        json["parentSpanId"] = hexadecimal(&parent).into();
     }
     if let Some(message) = &span.error {
         json["status"] = json!({ "code": ERROR, "message": message });

@@ -28,7 +28,7 @@ pub(super) struct Span {
 pub(super) struct Tracker {
     next: u64,
     open: BTreeMap<(StepIndex, Direction), (Timestamp, u32)>,
-    /// How many compensations of a step have ended: their attempts are counted by their ends.
+    /// The last attempt at a step's compensation that has ended.
     compensated: BTreeMap<StepIndex, u32>,
 }
 
@@ -88,6 +88,12 @@ impl Tracker {
             | Event::Paused { .. }
             | Event::Resumed { .. } => Vec::new(),
         };
+        if let Event::CompensationFailed { step, attempt, .. } = event
+            && let Some((_, open)) = self.open.get_mut(&(*step, Compensation))
+        {
+            // Attempts whose answers were lost have no event, and their numbers are left out.
+            *open = (*open).max(*attempt);
+        }
         let mut spans: Vec<Span> = ended
             .into_iter()
             .filter_map(|(step, direction, end)| self.end(snapshot, step, direction, at, end))
@@ -135,9 +141,12 @@ impl Tracker {
         attributes.push(("amends.step", written.name.clone()));
         attributes.push(("amends.direction", direction.as_str().to_owned()));
         attributes.push(("amends.attempt", attempt.to_string()));
-        if let Some(call) = written.call() {
-            attributes.push(("amends.participant", call.action.participant.clone()));
-        }
+        let called = match direction {
+            Direction::Action => written.call().map(|call| &call.action),
+            Direction::Probe => written.call().and_then(|call| call.probe.as_ref()).map(|probe| &probe.call),
+            Direction::Compensation => written.compensation().map(|compensation| &compensation.call),
+        };
+        attributes.extend(called.map(|call| ("amends.participant", call.participant.clone())));
         Some(Span {
             trace_id: trace::trace_id(&snapshot.saga),
             id: trace::span_id(snapshot.id, step, direction, attempt),

@@ -2,7 +2,10 @@ use super::spans::{Span, Tracker, is_sampled};
 use super::{Collector, Watcher};
 use crate::config::{Config, Sources};
 use crate::server::Server;
+use amends_core::answer::Failure;
 use amends_core::lint;
+use amends_core::machine::{Claim, Direction, Event, Trouble};
+use amends_core::time::Timestamp;
 use amends_engine::{Committed, Engine, EngineOptions, Participant, Settings, Snapshot, StartRequest, trace};
 use amends_store::{MemoryStore, Processes, StoreAndViews};
 use axum::Json;
@@ -25,7 +28,7 @@ key: "{{ input.id }}"
 retry: { attempts: 3, initial: 1ms }
 steps:
   reserve: { action: { post: "shop:/works" }, compensation: { post: "shop:/works" } }
-  charge: { action: { post: "shop:/second-time" }, compensation: { post: "shop:/works" } }
+  charge: { action: { post: "shop:/second-time" }, compensation: { post: "bank:/works" } }
   ship: { action: { post: "shop:/refuses" }, compensation: none }
 "#;
 
@@ -102,6 +105,7 @@ async fn run_purchase(seen: &Seen, traceparent: Option<String>) -> amends_client
     let file = directory.path().join("amends.toml");
     let text = format!(
         "listen = \"127.0.0.1:0\"\nstore = \"sqlite:amends.db\"\n[participants.shop]\nurl = \"http://{there}\"\n\
+         [participants.bank]\nurl = \"http://{there}\"\n\
          [telemetry]\notlp_endpoint = \"http://{there}\"\nservice_name = \"amends-in-a-test\"\n"
     );
     std::fs::write(&file, text).unwrap();
@@ -180,7 +184,8 @@ async fn each_call_carries_the_id_of_its_own_span() {
         let id = span["spanId"].as_str().unwrap();
         assert_eq!(traceparent, format!("00-{CALLER_TRACE}-{id}-01"));
         assert_eq!((&span["parentSpanId"], span["kind"].as_u64()), (&whole, Some(3)));
-        assert_eq!(attribute(span, "amends.participant"), Some("shop"));
+        let called = if step == "charge" && direction == "compensation" { "bank" } else { "shop" };
+        assert_eq!(attribute(span, "amends.participant"), Some(called));
         let failed = (step == "charge" && attempt == "1" && direction == "action") || step == "ship";
         assert_eq!(span["status"]["code"] == 2, failed, "{span}");
     }
@@ -220,7 +225,10 @@ async fn finished_saga() -> (Snapshot, amends_engine::History, Arc<dyn StoreAndV
     let there = world(Seen::default()).await;
     let participant = Participant::at(format!("http://{there}").parse().unwrap());
     let store: Arc<dyn StoreAndViews> = Arc::new(MemoryStore::new(Processes::One));
-    let settings = Settings { participants: [("shop".to_owned(), participant)].into(), ..Settings::default() };
+    let settings = Settings {
+        participants: ["shop", "bank"].map(|name| (name.to_owned(), participant.clone())).into(),
+        ..Settings::default()
+    };
     let options = EngineOptions { store: store.clone(), views: store.clone(), settings };
     let engine = Engine::start(options).await.unwrap();
     engine.put_definition(PURCHASE, lint::compile(PURCHASE).unwrap()).await.unwrap();
@@ -297,4 +305,43 @@ async fn ids_are_those_of_the_engine() {
     assert!(is_sampled(&snapshot.saga));
     let ids: std::collections::BTreeSet<[u8; 8]> = spans.iter().map(|span| span.id).collect();
     assert_eq!(ids.len(), spans.len(), "no two spans have the same id");
+}
+
+/// An attempt whose orchestrator died has no event; the number of the next one says that it was there, and its participant
+/// saw that number.
+#[tokio::test]
+async fn lost_attempts_at_a_compensation_are_counted() {
+    let (snapshot, ..) = finished_saga().await;
+    let failure = Failure::without_status("answered 503");
+    let failed = |attempt| Event::CompensationFailed {
+        step: 1,
+        attempt,
+        trouble: Trouble::Unknown,
+        failure: failure.clone(),
+        retry_at: Timestamp(1),
+    };
+    let events = [
+        Event::CompensationQueued { step: 1, digest: "d".into(), claim: Claim::Done },
+        failed(3),
+        failed(4),
+        Event::CompensationDone { step: 1 },
+    ];
+    let mut tracker = Tracker::default();
+    let numbered = (1..).zip(&events);
+    let spans: Vec<Span> =
+        numbered.flat_map(|(sequence, event)| tracker.take(&snapshot, sequence, Timestamp(sequence), event)).collect();
+    let ids: Vec<[u8; 8]> = spans.iter().map(|span| span.id).collect();
+    assert_eq!(ids, [3, 4, 5].map(|attempt| trace::span_id(snapshot.id, 1, Direction::Compensation, attempt)));
+}
+
+/// Whoever is called, and not whoever was called for the action.
+#[tokio::test]
+async fn a_span_names_the_participant_that_was_called() {
+    let (snapshot, history, _) = finished_saga().await;
+    let spans = spans_of(&snapshot, &history);
+    let of = |name: &str| {
+        let span = spans.iter().rfind(|span| span.name == name).unwrap();
+        span.attributes.iter().find(|(key, _)| *key == "amends.participant").map(|(_, value)| value.as_str())
+    };
+    assert_eq!((of("perform charge"), of("compensate charge")), (Some("shop"), Some("bank")));
 }

@@ -1,0 +1,27 @@
+//! Bytes, names and errors as they stand in a message or a key.
+
+/// The longest that a text of somebody else's is repeated in a message, in characters.
+const SHORT_CHARS: usize = 80;
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What somebody wrote, cut to a length that a message can bear.
+#[must_use]
+pub fn shortened(text: &str) -> String {
+    let short: String = text.chars().take(SHORT_CHARS).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
+}
+
+/// The innermost cause of an error: the part that says something ("connection refused").
+#[must_use]
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
