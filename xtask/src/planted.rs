@@ -19,11 +19,11 @@ const SEEDS: u64 = 20_000;
 /// One way to break a promise.
 struct Bug {
     about: &'static str,
-    /// Where, relative to the workspace's root.
-    file: &'static str,
-    /// What is there, and what is put in its place.
-    changes: &'static [(&'static str, &'static str)],
+    changes: &'static [Change],
 }
+
+/// Where, relative to the workspace's root; what is there; and what is put in its place.
+type Change = (&'static str, &'static str, &'static str);
 
 const ORCHESTRATOR: &str = "crates/amends-engine/src/orchestrator.rs";
 const INTAKE: &str = "crates/amends-engine/src/orchestrator/intake.rs";
@@ -36,8 +36,8 @@ const IDEMPOTENCY: &str = "crates/amends-core/src/idempotency.rs";
 const BUGS: [Bug; 8] = [
     Bug {
         about: "a call is made before its intent is committed",
-        file: ORCHESTRATOR,
         changes: &[(
+            ORCHESTRATOR,
             "        live.staged = Some(staged);\n",
             "        let calls = std::mem::take(&mut staged.calls);\n        live.staged = Some(staged);\n        \
              self.perform(id, calls);\n",
@@ -45,45 +45,51 @@ const BUGS: [Bug; 8] = [
     },
     Bug {
         about: "a step whose outcome is unknown is not undone itself",
-        file: DECIDE,
         changes: &[(
+            DECIDE,
             "self.emit(Event::ActionUnknown { step, failure: failure.clone(), ask_at: None });",
             "self.emit(Event::ActionRefused { step, failure: failure.clone() });",
         )],
     },
     Bug {
         about: "a compensation leaves no tombstone",
-        file: IDEMPOTENCY,
         changes: &[(
+            IDEMPOTENCY,
             "        None => CompensationDecision::LeaveTombstone,",
             "        None => CompensationDecision::NothingToUndo,",
         )],
     },
     Bug {
         about: "a saga at rest is not woken",
-        file: WRITES,
-        changes: &[("wake_at.map_or(Rest::Parked, Rest::Until)", "wake_at.map_or(Rest::Parked, |_| Rest::Parked)")],
-    },
-    Bug {
-        about: "an action is sent after the saga has turned back",
-        file: LIVE,
         changes: &[(
-            "saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_))",
-            "!saga.held && matches!(state, StepState::Acting(_))",
+            WRITES,
+            "wake_at.map_or(Rest::Parked, Rest::Until)",
+            "wake_at.map_or(Rest::Parked, |_| Rest::Parked)",
         )],
     },
     Bug {
+        about: "an action is sent after the saga has turned back",
+        changes: &[
+            (
+                LIVE,
+                "saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_))",
+                "!saga.held && matches!(state, StepState::Acting(_))",
+            ),
+            (ORCHESTRATOR, "        if turned_back {\n", "        if false {\n"),
+        ],
+    },
+    Bug {
         about: "a retry is sent under a new key",
-        file: LANES,
         changes: &[(
+            LANES,
             "(own_key, None)",
             "(if call.attempt == 1 { own_key } else { format!(\"{own_key}-{}\", call.attempt) }, None)",
         )],
     },
     Bug {
         about: "an outcome is told before it is committed",
-        file: ORCHESTRATOR,
         changes: &[(
+            ORCHESTRATOR,
             "        live.staged = Some(staged);\n",
             "        let early = Snapshot { saga: staged.saga.clone(), ..live.snapshot.clone() };\n        \
              live.staged = Some(staged);\n        self.tell(&early, Vec::new(), false);\n",
@@ -91,8 +97,8 @@ const BUGS: [Bug; 8] = [
     },
     Bug {
         about: "recovery stops at a saga that it cannot read",
-        file: INTAKE,
         changes: &[(
+            INTAKE,
             "                self.claim = Claim::At(next_due.min(sweep_at));\n                \
              sagas.into_iter().for_each(|saga| self.take_in(saga));\n",
             "                self.claim = Claim::At(next_due.min(sweep_at));\n                \
@@ -136,18 +142,20 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<()> {
 }
 
 fn plant(bug: &Bug, copy: &Path) -> Result<()> {
-    let path = copy.join(bug.file);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    std::fs::write(&path, broken(bug, &text)?).with_context(|| format!("{} cannot be written", path.display()))
+    for change in bug.changes {
+        let path = copy.join(change.0);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+        std::fs::write(&path, broken(change, &text)?)
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
 }
 
-/// The text with the bug in it.
-fn broken(bug: &Bug, text: &str) -> Result<String> {
-    bug.changes.iter().try_fold(text.to_owned(), |text, (there, instead)| {
-        let times = text.matches(there).count();
-        ensure!(times == 1, "in {} this is found {times} times, not once:\n{there}", bug.file);
-        Ok(text.replace(there, instead))
-    })
+/// The text with the change in it.
+fn broken((file, there, instead): &Change, text: &str) -> Result<String> {
+    let times = text.matches(there).count();
+    ensure!(times == 1, "in {file} this is found {times} times, not once:\n{there}");
+    Ok(text.replace(there, instead))
 }
 
 /// What the simulation says of the copy; `None` where it notices nothing.

@@ -490,23 +490,34 @@ impl Orchestrator {
         if live.staged.is_some() {
             return;
         }
-        let waiting: Vec<_> = live.inbox.drain(..).collect();
-        if !waiting.is_empty() {
-            self.pursue(id, waiting, Vec::new());
-            // What has waited may have come to nothing; if it has not, another commit is on its way now.
-            return self.settle_down(id, rest);
-        }
         let taken_again = std::mem::take(&mut live.taken_again);
         match rest {
             Rest::Until(_) | Rest::Parked if taken_again => {
-                self.pursue(id, vec![(Cause::Itself, Command::Recover)], Vec::new());
+                let waiting = std::mem::take(&mut live.inbox);
+                let recover = (Cause::Itself, Command::Recover);
+                self.pursue(id, std::iter::once(recover).chain(waiting).collect(), Vec::new());
+            }
+            Rest::Owned | Rest::Finished(_) if !live.inbox.is_empty() => {
+                let waiting = std::mem::take(&mut live.inbox);
+                self.pursue(id, waiting.into(), Vec::new());
+                // What has waited may have come to nothing; if it has not, another commit is on its way now.
+                self.settle_down(id, rest);
             }
             Rest::Owned => self.set_timer(id),
             Rest::Until(at) => {
-                self.let_go(id);
                 self.claim_by(at);
+                self.let_go_and_want(id);
             }
-            Rest::Parked | Rest::Finished(_) => drop(self.let_go(id)),
+            Rest::Parked | Rest::Finished(_) => self.let_go_and_want(id),
+        }
+    }
+
+    /// The saga is at rest and nobody's. What has waited for that commit takes it from the store again.
+    fn let_go_and_want(&mut self, id: Uuid) {
+        let Some(live) = self.let_go(id) else { return };
+        for (cause, command) in live.inbox {
+            let want = Want::of(&live.snapshot.definition, command);
+            self.want(id, cause, want);
         }
     }
 

@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) sagas: usize,
     /// Definitions.
     pub(crate) definitions: usize,
+    /// Calls, and compensations, that may be in flight to one participant.
+    pub(crate) places: usize,
     /// Milliseconds in which sagas are started and faults happen.
     pub(crate) storm_ms: u64,
     /// Milliseconds by which a process's clock may be wrong, either way.
@@ -92,6 +94,7 @@ impl Plan {
             processes: if rng.bool() { 1 } else { rng.usize(2..=3) },
             sagas: rng.usize(1..=6),
             definitions: rng.usize(1..=2),
+            places: rng.usize(1..=4),
             storm_ms: rng.u64(2_000..15_000),
             skew_ms: [0, 0, 0, 500, 5_000, if rng.u8(..8) == 0 { 3_600_000 } else { 0 }][rng.usize(..6)],
             chaos,

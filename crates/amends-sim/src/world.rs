@@ -106,7 +106,9 @@ impl World {
         let mut settings = Settings { sweep_ms: 5_000, visibility_ms: 1_500, keep_ms: 500, ..Settings::default() };
         for name in PARTICIPANTS {
             let url = format!("http://{name}.invalid").parse().expect("an address");
-            settings.participants.insert(name.into(), Participant::at(url));
+            let mut participant = Participant::at(url);
+            (participant.in_flight, participant.compensations_in_flight) = (plan.places, plan.places);
+            settings.participants.insert(name.into(), participant);
         }
         let store = MemoryStore::new(if plan.processes == 1 { Processes::One } else { Processes::Several });
         let mut world = World {

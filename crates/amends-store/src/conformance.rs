@@ -47,8 +47,7 @@ macro_rules! conformance_cases {
                 births::a_birth_that_was_refused_leaves_no_double_click_behind
                 commits::events_are_added_in_order
                 commits::a_commit_without_events_changes_the_row_alone
-                commits::a_saga_that_nobody_owns_can_be_committed_to
-                commits::a_finished_saga_can_still_record
+                commits::a_saga_at_rest_must_be_taken_before_it_is_committed_to
                 commits::a_stale_commit_changes_nothing_at_all
                 commits::a_commit_that_is_repeated_is_stale
                 batches::outcomes_come_in_the_order_of_the_batch
@@ -230,10 +229,13 @@ async fn commit(store: &Subject, commit: Commit) -> Outcome {
     commit_as(ME, store, commit).await
 }
 
-/// Commits decisions that must all be taken.
+/// Commits decisions that must all be taken; a saga at rest is acquired first.
 async fn commit_all(store: &Subject, batch: Vec<Commit>) {
     for decision in batch {
         let saga = decision.saga;
+        if decision.birth.is_none() {
+            store.acquire(ME, saga).await.expect("a live incarnation can acquire");
+        }
         assert_eq!(commit(store, decision).await, Outcome::Committed, "the commit for saga {saga}");
     }
 }

@@ -270,7 +270,7 @@ impl Dice {
 
     fn letter(&mut self) -> String {
         // Mostly a new one; now and then one that may have been opened before.
-        if self.rng.u8(..6) != 0 {
+        if self.rng.u8(..3) != 0 {
             self.letters += 1;
         }
         format!("letter-{}", self.letters)
@@ -278,9 +278,9 @@ impl Dice {
 
     fn row(&mut self) -> Row {
         let rest = match self.rng.u8(..8) {
-            0..=2 => Rest::Owned,
-            3 | 4 => Rest::Until(self.time()),
-            5 | 6 => Rest::Parked,
+            0..=4 => Rest::Owned,
+            5 => Rest::Until(self.time()),
+            6 => Rest::Parked,
             _ => Rest::Finished(Timestamp(self.now)),
         };
         let reason = self.maybe(|dice| dice.step());

@@ -127,8 +127,9 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
         store.enlist(ME, Timestamp(0)).await.unwrap();
         let (one, two, three) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         let due = Rest::Until(Timestamp(5));
-        for (saga, after) in [(one, 0), (two, 0), (two, 1), (two, 2), (three, 0)] {
-            store.commit(ME, vec![commit(saga, after, due)]).await.unwrap();
+        let commits = [(one, 0, due), (two, 0, Rest::Owned), (two, 1, Rest::Owned), (two, 2, due), (three, 0, due)];
+        for (saga, after, rest) in commits {
+            store.commit(ME, vec![commit(saga, after, rest)]).await.unwrap();
         }
         damage(&path, sql);
         let claimed = store.claim(ME, Timestamp(5), 10).await.unwrap();

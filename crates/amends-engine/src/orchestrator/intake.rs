@@ -1,8 +1,9 @@
 //! What comes out of the store: sagas that are due or wanted, and messages.
 
-use super::live::{Cause, Live};
+use super::live::{self, Cause, Live};
 use super::{CLAIM, Claim, Loaded, Orchestrator, Output, Taken, Want, writes};
 use crate::{EngineError, Order, Snapshot};
+use amends_core::definition::Definition;
 use amends_core::machine::{Command, Operator, Settlement};
 use amends_core::time::Timestamp;
 use amends_store::{Received, Record, StoreError, Write};
@@ -108,9 +109,16 @@ impl Orchestrator {
         match read {
             Ok((snapshot, _)) => {
                 let (cause, extra, wants) = self.reprieve(&loaded.record, &snapshot, wants);
+                // One commit for all of it: the saga may be at rest again after that, and nobody's.
+                let mut commands = vec![(cause, Command::Recover)];
+                for (cause, want) in wants {
+                    match live::command(&snapshot.definition, &want) {
+                        Ok(command) => commands.push((cause, command)),
+                        Err(error) => self.turn_away(id, vec![(cause, want)], &error),
+                    }
+                }
                 self.live.insert(id, Live::new(snapshot, after));
-                self.pursue(id, vec![(cause, Command::Recover)], extra);
-                wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
+                self.pursue(id, commands, extra);
             }
             Err(why) => self.quarantine(&loaded.record, &why, wants),
         }
@@ -166,6 +174,16 @@ impl Orchestrator {
 }
 
 impl Want {
+    /// What a command wants that could not be given to its saga.
+    pub(super) fn of(definition: &Definition, command: Command) -> Want {
+        match command {
+            Command::Received { step, receives } => {
+                Want::Message { step: definition.steps[step].name.clone(), receives }
+            }
+            command => Want::Command(command),
+        }
+    }
+
     /// Who asks to try a saga again that could not be read.
     fn retries_saga(&self) -> Option<&Operator> {
         match self {

@@ -145,9 +145,10 @@ impl State {
     /// What becomes of a commit, decided before anything is written.
     fn judge(&self, me: Incarnation, commit: &Commit) -> Outcome {
         let Some(birth) = &commit.birth else {
-            let follows = self.sagas.get(&commit.saga).is_some_and(|saga| {
-                saga.events.len() as u64 == commit.after && saga.owner.is_none_or(|owner| owner == me)
-            });
+            let follows = self
+                .sagas
+                .get(&commit.saga)
+                .is_some_and(|saga| saga.events.len() as u64 == commit.after && saga.owner == Some(me));
             return if follows { Outcome::Committed } else { Outcome::Stale };
         };
         if let Some(saga) = self.keys.get(&(birth.definition.clone(), birth.key.clone())) {

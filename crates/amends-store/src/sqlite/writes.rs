@@ -191,7 +191,7 @@ fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -
     Ok(())
 }
 
-/// A later commit: refused unless it follows the last event, and nobody else owns the saga.
+/// A later commit: refused unless it follows the last event, and the saga is this incarnation's.
 fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
     let found = sql
         .prepare_cached(SAGA_NOW)?
@@ -199,7 +199,7 @@ fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Resul
         .optional()?;
     let Some((saga, sequence)) = found else { return Ok(Outcome::Stale) };
     let follows = sequence.unwrap_or_default() == rows::number(commit.after);
-    if !follows || saga.owner.is_some_and(|owner| owner != me) {
+    if !follows || saga.owner != Some(me) {
         return Ok(Outcome::Stale);
     }
     // The row is written only when it changes: most commits only add events, and naming a column in an update
