@@ -118,6 +118,7 @@ macro_rules! conformance_cases {
                 ownership::a_saga_owned_elsewhere_cannot_be_acquired
                 ownership::a_saga_owned_elsewhere_cannot_be_committed_to
                 ownership::two_claims_never_share_a_saga
+                ownership::messages_of_a_saga_go_to_its_owner
                 ownership::retiring_one_leaves_the_other
                 queue::a_message_that_one_received_is_invisible_to_the_other
             ]

@@ -429,6 +429,63 @@ fn a_saga_that_can_be_read_again_goes_on_by_itself_and_its_letter_is_settled() {
     assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
 }
 
+/// The store gives a saga out that it was told to put to rest, and says so before it says that it was put to rest.
+#[test]
+fn the_answer_to_a_claim_may_overtake_the_answer_to_a_commit() {
+    let mut world = World::with(|settings| (settings.keep_ms, settings.sweep_ms) = (0, 3));
+    let definition = world.define(
+        "saga: nap\nkey: '{{ input.id }}'\nsteps:\n  nap: { sleep: 10ms }\n  \
+         act: { kind: retriable, action: { post: 'one:/do' } }\n",
+    );
+    world.commit_answer_ms = 40;
+    let id = world.start(1, &definition, "k");
+    world.run_for(10_000);
+    assert_eq!((status(&world, id), world.orchestrator.gauges().live_sagas), (Status::Completed, 0));
+}
+
+/// It could not be read when it was claimed, and could when an order took it a moment later.
+#[test]
+fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(100_000));
+    let id = world.start(1, &definition, "k");
+    world.run_for(100);
+    let definitions = world.forget_definitions();
+    world.script = Box::new(|_| Reaction::Obey);
+    world.restart();
+    (world.commit_answer_ms, world.read_answer_ms) = (50, 10);
+    world.order(2, id, Order::Pause(operator()));
+    world.run_for(5);
+    world.remember_definitions(definitions);
+    world.run_for(1);
+    world.order(3, id, Order::Pause(operator()));
+    world.run_for(30);
+    world.order(4, id, Order::Resume(operator()));
+    world.run_for(60_000);
+    assert_eq!((status(&world, id), world.open_letters().len()), (Status::Completed, 0), "{:?}", world.replies);
+}
+
+#[test]
+fn a_retry_of_a_letter_that_settled_itself_is_refused_and_not_audited() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(5_000));
+    let id = world.start(1, &definition, "k");
+    world.run_for(100);
+    let definitions = world.forget_definitions();
+    world.restart();
+    world.run_for(1_000);
+    let letter = world.open_letters()[0];
+    world.remember_definitions(definitions);
+    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator() };
+    world.order(2, id, retry.clone());
+    world.order(3, id, retry);
+    world.run_for(2_000);
+    assert!(matches!((&world.replies[&2], &world.replies[&3]), (Ok(Reply::Saga(_)), Err(EngineError::Conflict(_)))));
+    assert_eq!(world.audit_entries(), 1);
+}
+
 #[test]
 fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
     let mut world = World::new();

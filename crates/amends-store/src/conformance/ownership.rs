@@ -2,7 +2,7 @@
 
 use super::{
     EVERYTHING, ME, OTHER, PARTICIPANT, Subject, assert_fenced, at, birth, close_dead_letter, commit, commit_all,
-    commit_as, dump, enlist, following, id, look, open_dead_letter, put_message, record, rest, row,
+    commit_as, dump, enlist, following, id, look, open_dead_letter, put_message, receive_as, record, rest, row,
 };
 use crate::{Acquired, Claimed, Commit, Outcome, Receive, Rest, Row};
 use uuid::Uuid;
@@ -238,6 +238,22 @@ pub async fn a_saga_owned_elsewhere_cannot_be_committed_to(store: Subject) {
     assert_eq!(look(&store).await, before);
     assert_eq!(commit_as(OTHER, &store, following(1, 1, Rest::Parked)).await, Outcome::Committed);
     commit_all(&store, vec![following(1, 2, Rest::Owned)]).await;
+}
+
+/// A message that somebody received who cannot work on its saga would be kept from the one who can.
+pub async fn messages_of_a_saga_go_to_its_owner(store: Subject) {
+    enlist(&store, ME).await;
+    enlist(&store, OTHER).await;
+    let births = [(1, OTHER, Rest::Owned), (2, ME, Rest::Owned), (3, OTHER, Rest::Parked)];
+    for (number, who, rest) in births {
+        let with_message = Commit { writes: vec![put_message("a", 10)], ..birth(number, rest) };
+        assert_eq!(commit_as(who, &store, with_message).await, Outcome::Committed);
+    }
+    let mine = receive_as(ME, &store, 10, EVERYTHING).await;
+    assert_eq!(mine.messages.iter().map(|message| message.saga).collect::<Vec<_>>(), [id(2), id(3)]);
+    let theirs = receive_as(OTHER, &store, 10, EVERYTHING).await;
+    assert_eq!(theirs.messages.iter().map(|message| message.saga).collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(theirs.messages[0].receives, 1);
 }
 
 /// Each due saga goes to one of them.

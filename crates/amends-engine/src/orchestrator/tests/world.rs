@@ -61,6 +61,9 @@ pub(super) struct World {
     pub(super) carried_out: usize,
     /// The store refuses this many commits from now on.
     pub(super) store_fails: u32,
+    /// How long the answers to commits, and those to other questions to the store, take on their way.
+    pub(super) commit_answer_ms: u64,
+    pub(super) read_answer_ms: u64,
 }
 
 impl World {
@@ -94,6 +97,8 @@ impl World {
             dies_at: None,
             carried_out: 0,
             store_fails: 0,
+            commit_answer_ms: 1,
+            read_answer_ms: 1,
         };
         world.enlist();
         world
@@ -196,7 +201,7 @@ impl World {
             }
             Output::Commit(batch) => {
                 let outcomes = done(self.store.commit(self.me, batch));
-                self.hand_in(1, Input::Committed(outcomes));
+                self.hand_in(self.commit_answer_ms, Input::Committed(outcomes));
             }
             Output::Claim { limit } => {
                 let claimed = done(self.store.claim(self.me, self.now, limit));
@@ -204,7 +209,7 @@ impl World {
                     let records = claimed.records.into_iter().map(|record| self.load(record)).collect();
                     (records, claimed.next_due)
                 });
-                self.hand_in(1, Input::Claimed(loaded));
+                self.hand_in(self.read_answer_ms, Input::Claimed(loaded));
             }
             Output::Acquire { saga } => {
                 let result = done(self.store.acquire(self.me, saga)).map(|acquired| match acquired {
@@ -213,7 +218,7 @@ impl World {
                     Acquired::Elsewhere(_) => Taken::Elsewhere,
                     Acquired::Missing => Taken::Missing,
                 });
-                self.hand_in(1, Input::Acquired { saga, result });
+                self.hand_in(self.read_answer_ms, Input::Acquired { saga, result });
             }
             Output::Receive(request) => {
                 let participant = request.participant.clone();
@@ -299,6 +304,11 @@ impl World {
         let letters = done(self.store.dead_letters(query)).expect("a memory store can be read");
         let number = |id: &str| id.rsplit('.').next().and_then(|number| number.parse().ok());
         letters.iter().map(|letter| number(&letter.id).expect("an id ends in a number")).collect()
+    }
+
+    pub(super) fn audit_entries(&self) -> usize {
+        let query = amends_store::AuditQuery { limit: 10_000, ..Default::default() };
+        done(self.store.audit(query)).expect("a memory store can be read").len()
     }
 
     /// The calls that were made to a step, in order.
