@@ -75,6 +75,7 @@ macro_rules! conformance_cases {
                 queue::a_message_comes_again_and_is_counted
                 queue::a_message_that_is_put_again_moves_and_counts_anew
                 queue::a_message_that_is_moved_keeps_its_count
+                queue::messages_that_are_held_wait_until_they_are_moved
                 queue::a_message_that_was_dealt_with_is_gone
                 queue::what_a_retired_incarnation_received_comes_again
                 queue::messages_of_other_participants_stay

@@ -187,6 +187,8 @@ pub enum Write {
         /// When it may be received, and not before.
         at: Timestamp,
     },
+    /// Makes all messages of this saga wait until they are moved; their receives count on.
+    HoldMessages,
     /// Takes the message for a step's compensation out of the queue: it was dealt with.
     DeleteMessage {
         /// The step's name.

@@ -52,6 +52,7 @@ const COVERAGE: &[&str] = &[
     "statistics",
     "write put-message",
     "write move-message",
+    "write hold-messages",
     "write delete-message",
     "write open-dead-letter",
     "write close-dead-letter",
@@ -194,6 +195,7 @@ fn met_by_commit(batch: &[Commit], answer: &Result<Vec<Outcome>, StoreError>) ->
             let what = match write {
                 Write::PutMessage { .. } => "put-message",
                 Write::MoveMessage { .. } => "move-message",
+                Write::HoldMessages => "hold-messages",
                 Write::DeleteMessage { .. } => "delete-message",
                 Write::OpenDeadLetter { .. } => "open-dead-letter",
                 Write::CloseDeadLetter { .. } => "close-dead-letter",
@@ -270,7 +272,7 @@ impl Dice {
 
     fn letter(&mut self) -> String {
         // Mostly a new one; now and then one that may have been opened before.
-        if self.rng.u8(..3) != 0 {
+        if self.rng.bool() {
             self.letters += 1;
         }
         format!("letter-{}", self.letters)
@@ -289,23 +291,28 @@ impl Dice {
 
     fn write(&mut self) -> Write {
         let (step, at) = (self.step(), self.time());
-        match self.rng.u8(..10) {
+        match self.rng.u8(..13) {
+            10 => Write::HoldMessages,
             8 => Write::MoveMessage { step, at },
             9 => Write::CloseSagaDeadLetter { resolution: step, at },
             0..=2 => Write::PutMessage { step, participant: self.participant(), at },
             3 => Write::DeleteMessage { step },
-            4 => Write::OpenDeadLetter {
-                id: self.letter(),
-                step: self.maybe(|dice| dice.step()),
-                direction: "action".into(),
-                claim: "unknown".into(),
-                error: "503".into(),
-                at,
-            },
+            4 | 11 | 12 => self.open_dead_letter(at),
             5 | 6 => {
                 Write::CloseDeadLetter { id: format!("letter-{}", self.rng.u32(..=self.letters)), resolution: step, at }
             }
             _ => Write::Audit { actor: "kim".into(), action: step, step: None, reason: "because".into(), at },
+        }
+    }
+
+    fn open_dead_letter(&mut self, at: Timestamp) -> Write {
+        Write::OpenDeadLetter {
+            id: self.letter(),
+            step: self.maybe(|dice| dice.step()),
+            direction: "action".into(),
+            claim: "unknown".into(),
+            error: "503".into(),
+            at,
         }
     }
 

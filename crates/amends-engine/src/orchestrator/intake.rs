@@ -138,7 +138,7 @@ impl Orchestrator {
         let asked = wants.iter().position(|(_, want)| want.retries_saga().is_some()).map(|place| wants.remove(place));
         let operator = asked.as_ref().and_then(|(_, want)| want.retries_saga());
         let writes = writes::reprieve(&snapshot.definition, &snapshot.saga, operator, self.now);
-        // A message that was received while nobody could work on it comes anew.
+        // Its messages were held, and come when they are released.
         wants.retain(|(_, want)| match want {
             Want::Message { step, .. } => {
                 self.lanes.forget(record.id, step);

@@ -408,7 +408,7 @@ fn whoever_waits_no_longer_is_forgotten() {
 }
 
 #[test]
-fn a_saga_that_can_be_read_again_goes_on_by_itself_and_its_letter_is_settled() {
+fn a_saga_that_is_set_aside_while_it_is_undone_goes_on_where_it_was() {
     let mut world = World::new();
     let definition = chain(&mut world);
     world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
@@ -421,10 +421,11 @@ fn a_saga_that_can_be_read_again_goes_on_by_itself_and_its_letter_is_settled() {
     let definitions = world.forget_definitions();
     world.script = Box::new(|_| Reaction::Obey);
     world.restart();
-    // Its message comes again and again, and nobody can do anything about it.
     world.run_for(2 * 3_600_000);
     assert_eq!((world.open_letters().len(), world.sagas()[0].row.status), (1, Status::Stuck));
     world.remember_definitions(definitions);
+    let letter = world.open_letters()[0];
+    world.order(2, id, Order::Settle { letter, settlement: Settlement::Retry, operator: operator() });
     world.run_for(120_000);
     assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
 }

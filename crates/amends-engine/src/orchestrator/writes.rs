@@ -87,10 +87,11 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at:
         Event::Paused { operator } | Event::Resumed { operator } => {
             let action = if matches!(event, Event::Paused { .. }) { "pause" } else { "resume" };
             writes.push(audit(operator, action, None, at));
-            // Moved and not put anew: that a message was received before is not forgotten.
-            let moved_to = |due: Timestamp| if decided.saga.held { Timestamp::NEVER } else { due.max(at) };
-            let queued = queued(decided.saga);
-            writes.extend(queued.map(|(step, due)| Write::MoveMessage { step: name(step), at: moved_to(due) }));
+            if decided.saga.held {
+                writes.push(Write::HoldMessages);
+            } else {
+                writes.extend(released(decided.definition, decided.saga, at));
+            }
         }
         Event::CompensationEntered { operator: Some(operator), .. } => {
             writes.push(audit(operator, "cancel", None, at));
@@ -129,6 +130,13 @@ fn message(definition: &Definition, saga: &Saga, step: StepIndex, at: Timestamp)
         participant: compensation.call.participant.clone(),
         at: if saga.held { Timestamp::NEVER } else { at },
     }
+}
+
+/// The messages that were held may be received again when they are due. They are moved and not put anew: that one was
+/// received before, and may have been acted on, is not forgotten.
+fn released(definition: &Definition, saga: &Saga, now: Timestamp) -> impl Iterator<Item = Write> {
+    queued(saga)
+        .map(move |(step, due)| Write::MoveMessage { step: definition.steps[step].name.clone(), at: due.max(now) })
 }
 
 /// The steps whose compensations are in the queue, and when they are due.
@@ -175,13 +183,13 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
         birth: None,
         events: Vec::new(),
         row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(reason), rest: Rest::Parked },
-        writes: if has_letter { Vec::new() } else { vec![letter] },
+        // Nobody can work on its messages, so nobody is to receive them.
+        writes: if has_letter { vec![Write::HoldMessages] } else { vec![Write::HoldMessages, letter] },
         counts: if has_letter { Vec::new() } else { vec![count] },
     }
 }
 
-/// Settles the dead letter of a saga that can be read again. Its messages begin anew: they were received while nobody
-/// could have worked on them.
+/// Settles the dead letter of a saga that can be read again, and lets go of its messages.
 pub(super) fn reprieve(definition: &Definition, saga: &Saga, asked: Option<&Operator>, at: Timestamp) -> Vec<Write> {
     let resolution = match asked {
         Some(operator) => format!("retry, by {}: {}", operator.actor, operator.reason),
@@ -189,7 +197,9 @@ pub(super) fn reprieve(definition: &Definition, saga: &Saga, asked: Option<&Oper
     };
     let mut writes = vec![Write::CloseSagaDeadLetter { resolution, at }];
     writes.extend(asked.map(|operator| audit(operator, "dead letter: retry", None, at)));
-    writes.extend(queued(saga).map(|(step, due)| message(definition, saga, step, due)));
+    if !saga.held {
+        writes.extend(released(definition, saga, at));
+    }
     writes
 }
 

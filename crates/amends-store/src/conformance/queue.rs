@@ -73,6 +73,19 @@ pub async fn a_message_that_is_moved_keeps_its_count(store: Subject) {
     assert_eq!(receive(&store, 500).await.messages, [Message { saga: id(1), step: "a".into(), receives: 2 }]);
 }
 
+/// All of one saga's, and no others; they come when they are moved, and have been received as often as before.
+pub async fn messages_that_are_held_wait_until_they_are_moved(store: Subject) {
+    enlist(&store, ME).await;
+    put(&store, 1, &[("a", 10), ("b", 10)]).await;
+    put(&store, 2, &[("a", 10)]).await;
+    assert_eq!(receive(&store, 10).await.messages.len(), 3);
+    commit_all(&store, vec![Commit { writes: vec![Write::HoldMessages], ..following(1, 1, Rest::Parked) }]).await;
+    assert_eq!(receive(&store, 1 << 40).await.messages, [Message { saga: id(2), step: "a".into(), receives: 2 }]);
+    let moved = Write::MoveMessage { step: "b".into(), at: at(20) };
+    commit_all(&store, vec![Commit { writes: vec![moved], ..following(1, 2, Rest::Parked) }]).await;
+    assert_eq!(receive(&store, 20).await.messages, [Message { saga: id(1), step: "b".into(), receives: 2 }]);
+}
+
 /// A message that is not there can be deleted too: the saga's own events say what was dealt with.
 pub async fn a_message_that_was_dealt_with_is_gone(store: Subject) {
     enlist(&store, ME).await;

@@ -187,6 +187,12 @@ impl State {
                     message.receiver = None;
                 }
             }
+            Write::HoldMessages => {
+                for (_, message) in self.messages.iter_mut().filter(|((of, _), _)| *of == saga) {
+                    message.visible_at = Timestamp::NEVER;
+                    message.receiver = None;
+                }
+            }
             Write::DeleteMessage { step } => {
                 self.messages.remove(&(saga, step));
             }

@@ -51,6 +51,7 @@ const PUT_MESSAGE: &str = "
         receives = 0, receiver = NULL";
 pub(super) const MOVE_MESSAGE: &str =
     "UPDATE message SET visible_at = ?3, receiver = NULL WHERE saga = ?1 AND step = ?2";
+pub(super) const HOLD_MESSAGES: &str = "UPDATE message SET visible_at = ?2, receiver = NULL WHERE saga = ?1";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE saga = ?1 AND step = ?2";
 const OPEN_DEAD_LETTER: &str = "
     INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -221,6 +222,9 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
         }
         Write::MoveMessage { step, at } => {
             sql.prepare_cached(MOVE_MESSAGE)?.execute(params![saga, step, rows::time(*at)])?;
+        }
+        Write::HoldMessages => {
+            sql.prepare_cached(HOLD_MESSAGES)?.execute(params![saga, rows::time(Timestamp::NEVER)])?;
         }
         Write::DeleteMessage { step } => {
             sql.prepare_cached(DELETE_MESSAGE)?.execute(params![saga, step])?;
