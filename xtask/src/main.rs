@@ -4,6 +4,7 @@
 
 mod ci;
 mod command;
+mod crash;
 mod deny;
 mod machine;
 mod tidy;
@@ -30,6 +31,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => ci::run_with_setup(&Workspace::load()?),
         ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
         ["tidy"] => tidy::run(&Workspace::load()?),
+        ["crash", ref options @ ..] => crash::run(options),
         ["help" | "--help" | "-h"] => {
             println!("{}", usage());
             Ok(())
@@ -51,7 +53,8 @@ fn usage() -> String {
     format!(
         "cargo xtask test               prepare this machine, then run the gate\n\
          cargo xtask ci [--only STAGE]  run the gate, or single stages of it: {}\n\
-         cargo xtask tidy               check the house rules",
+         cargo xtask tidy               check the house rules\n\
+         cargo xtask crash --kills N [--seed S]  kill the server at its failpoints and at any time, N times",
         ci::stage_names()
     )
 }
