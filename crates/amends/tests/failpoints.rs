@@ -266,9 +266,16 @@ async fn end_at(setting: &Setting, load: &Load, point: Point, nth: u64) -> ExitS
     let failpoints = format!("{}=abort@{nth}", point.name());
     match (setting.launch(Some(&failpoints), &[]).await, phase(point)) {
         (Started::Ended(status), _) => status,
-        (Started::Ready(server), Phase::Stop) => {
-            load.wait_for(3).await;
-            server.terminate().await
+        (Started::Ready(mut server), Phase::Stop) => {
+            // A log that has grown long is moved into the file under load, too.
+            let by_itself = tokio::select! {
+                status = server.ended() => Some(status),
+                () = load.wait_for(3) => None,
+            };
+            match by_itself {
+                Some(status) => status,
+                None => server.terminate().await,
+            }
         }
         (Started::Ready(mut server), Phase::New | Phase::Start | Phase::Work) => server.ended().await,
     }

@@ -3,11 +3,13 @@
 #![cfg(test)]
 
 use super::agreement::Accepted;
+use super::child;
 use super::setting::{PATIENCE, Setting};
 use amends_client::{Client, Error, Saga};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use shop::{CATALOGUE, Service};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -39,6 +41,7 @@ pub struct Load {
     accepted: watch::Receiver<usize>,
     open: watch::Sender<bool>,
     orders: usize,
+    log: PathBuf,
 }
 
 impl Load {
@@ -70,14 +73,16 @@ impl Load {
             }
             customers.join_all().await
         });
-        Load { placing, accepted, open, orders: habits.orders }
+        Load { placing, accepted, open, orders: habits.orders, log: setting.path("server.log") }
     }
 
     /// Waits until so many more orders were accepted, or all of them.
     pub async fn wait_for(&self, more: usize) {
         let mut accepted = self.accepted.clone();
-        let target = (*accepted.borrow() + more).min(self.orders);
-        timeout(PATIENCE, accepted.wait_for(|count| *count >= target)).await.expect("orders are accepted").unwrap();
+        let target = accepted.borrow().saturating_add(more).min(self.orders);
+        let reached = timeout(PATIENCE, accepted.wait_for(|count| *count >= target)).await;
+        let log = || child::read(&self.log);
+        reached.unwrap_or_else(|_| panic!("orders are not accepted; the server's log:\n{}", log())).unwrap();
     }
 
     /// Places no further orders.
