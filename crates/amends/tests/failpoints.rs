@@ -29,7 +29,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use support::child::{self, Started};
+use support::child;
 use support::customers::{Habits, Load};
 use support::setting::{SOON_VISIBLE, Setting};
 use tokio::time::timeout;
@@ -130,6 +130,24 @@ async fn a_server_that_ends_at_any_point_of_its_start_or_stop_loses_nothing() {
     let rest = [points(Phase::Start), points(Phase::Stop)].concat();
     plan.extend(shuffled(rest, &mut random).into_iter().map(|point| Kill::At(point, 1)));
     campaign(&plan, &mut random).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn points_that_fail_or_delay_cost_time_and_nothing_else() {
+    let mut random = seeded();
+    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
+    let failures = [20, 30, 31, 60].map(|nth| format!("transaction.written=error@{nth}")).join(";");
+    let rest = "call.before=error@7;commit.after=delay(10);call.after=delay(20);transaction.committed=delay(5)";
+    let Ok(server) = setting.launch(Some(&format!("{failures};{rest}")), &[]).await else {
+        panic!("it does not start: {}", setting.log())
+    };
+    let load = Load::start(&setting, Habits { orders: 60, held: 0.3, ..Habits::default() }, &mut random);
+    let evidence = setting.settled(load.end().await).await;
+    assert_eq!(evidence.disagreements(INITIAL_STOCK), Vec::<String>::new());
+    let struck = |what: &str| setting.log().matches(what).count();
+    assert_eq!((struck("failpoint transaction.written: Error"), struck("failpoint call.before: Error")), (4, 1));
+    assert!(struck("failpoint call.after: Delay") > 100, "{}", setting.log());
+    drop(server);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -265,8 +283,8 @@ async fn end(setting: &Setting, load: &Load, kill: Kill) {
 async fn end_at(setting: &Setting, load: &Load, point: Point, nth: u64) -> ExitStatus {
     let failpoints = format!("{}=abort@{nth}", point.name());
     match (setting.launch(Some(&failpoints), &[]).await, phase(point)) {
-        (Started::Ended(status), _) => status,
-        (Started::Ready(mut server), Phase::Stop) => {
+        (Err(status), _) => status,
+        (Ok(mut server), Phase::Stop) => {
             // A log that has grown long is moved into the file under load, too.
             let by_itself = tokio::select! {
                 status = server.ended() => Some(status),
@@ -277,7 +295,7 @@ async fn end_at(setting: &Setting, load: &Load, point: Point, nth: u64) -> ExitS
                 None => server.terminate().await,
             }
         }
-        (Started::Ready(mut server), Phase::New | Phase::Start | Phase::Work) => server.ended().await,
+        (Ok(mut server), Phase::New | Phase::Start | Phase::Work) => server.ended().await,
     }
 }
 
@@ -302,7 +320,7 @@ fn a_misspelt_failpoint_is_refused_with_the_nearest_name() {
     let arguments = ["serve".into(), "--listen".into(), "127.0.0.1:0".into()];
     let log = folder.path().join("log");
     let launch = child::Launch { arguments: &arguments, log: &log, failpoints: Some("clame.after=abort"), within: &[] };
-    let Started::Ended(status) = runtime.block_on(launch.start()) else { panic!("it has started") };
+    let Err(status) = runtime.block_on(launch.start()) else { panic!("it has started") };
     let said = child::read(&log);
     assert_eq!((status.code(), said.contains("did you mean `claim.after`?")), (Some(1), true), "{said}");
 }

@@ -34,17 +34,9 @@ pub struct Launch<'a> {
     pub within: &'a [OsString],
 }
 
-/// What came of a start.
-pub enum Started {
-    /// It takes requests.
-    Ready(Program),
-    /// It ended before it took any.
-    Ended(ExitStatus),
-}
-
 impl Launch<'_> {
-    /// Starts it and waits until it takes requests or has ended.
-    pub async fn start(self) -> Started {
+    /// Starts it and waits until it takes requests. The error is how it ended before it did.
+    pub async fn start(self) -> Result<Program, ExitStatus> {
         let Launch { arguments, log, failpoints, within } = self;
         let stderr = File::options().append(true).create(true).open(log).unwrap();
         let mut command = command(within, arguments);
@@ -59,21 +51,19 @@ impl Launch<'_> {
         let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
         let Some(address) = address else {
             assert_eq!(line, "", "no address; its log:\n{}", read(log));
-            return Started::Ended(timeout(PATIENCE, child.wait()).await.expect("it ends in time").unwrap());
+            return Err(timeout(PATIENCE, child.wait()).await.expect("it ends in time").unwrap());
         };
         // Nobody writes to a pipe that nobody reads: what else it prints goes nowhere.
         tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
-        Started::Ready(Program { child, _stdin: stdin, address, log: log.to_owned() })
+        Ok(Program { child, _stdin: stdin, address, log: log.to_owned() })
     }
 }
 
 impl Program {
     /// Starts `amends` with these arguments, its log appended to `log`, and waits until it takes requests.
     pub async fn start(arguments: &[OsString], log: &Path) -> Program {
-        match (Launch { arguments, log, failpoints: None, within: &[] }.start().await) {
-            Started::Ready(program) => program,
-            Started::Ended(status) => panic!("it does not start ({status}); its log:\n{}", read(log)),
-        }
+        let started = Launch { arguments, log, failpoints: None, within: &[] }.start().await;
+        started.unwrap_or_else(|status| panic!("it does not start ({status}); its log:\n{}", read(log)))
     }
 
     pub fn id(&self) -> u32 {

@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use super::agreement::{Accepted, Evidence};
-use super::child::{self, Launch, Program, Started, lasting_address};
+use super::child::{self, Launch, Program, lasting_address};
 use super::shop::Shop;
 use amends_client::{Client, SagaQuery, SagaStatus, Statistics};
 use amends_store::{Rest, SqliteOptions, SqliteStore, Views};
@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -69,7 +70,7 @@ impl Setting {
     }
 
     /// Starts a server that may end before it takes requests: with `failpoints`, or `within` another program.
-    pub async fn launch(&self, failpoints: Option<&str>, within: &[OsString]) -> Started {
+    pub async fn launch(&self, failpoints: Option<&str>, within: &[OsString]) -> Result<Program, ExitStatus> {
         let (arguments, log) = (&self.arguments(), &self.path("server.log"));
         Launch { arguments, log, failpoints, within }.start().await
     }
