@@ -8,7 +8,8 @@ use std::time::Duration;
 /// What is to happen at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Abort,
+    /// The process ends after so long, in which everything else goes on: what must not be done yet shows.
+    Abort(Duration),
     Delay(Duration),
     Error,
 }
@@ -45,7 +46,12 @@ pub fn meet(point: Point) -> bool {
             false
         }
         Some(Action::Error) => true,
-        Some(Action::Abort) => std::process::abort(),
+        Some(Action::Abort(after)) => {
+            if !after.is_zero() {
+                std::thread::sleep(after);
+            }
+            std::process::abort()
+        }
     }
 }
 
@@ -58,7 +64,12 @@ pub async fn meet_async(point: Point) -> bool {
             false
         }
         Some(Action::Error) => true,
-        Some(Action::Abort) => std::process::abort(),
+        Some(Action::Abort(after)) => {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            std::process::abort()
+        }
     }
 }
 
@@ -85,16 +96,21 @@ fn parse_one(entry: &str) -> Result<Armed, String> {
         None => (what, None),
     };
     let action = match action.trim() {
-        "abort" => Action::Abort,
+        "abort" => Action::Abort(Duration::ZERO),
         "error" => Action::Error,
         other => {
-            let delay = other.strip_prefix("delay(").and_then(|rest| rest.strip_suffix(')'));
-            Action::Delay(Duration::from_millis(delay.and_then(number).ok_or_else(|| wrong(entry))?))
+            let (kind, time) = other.strip_suffix(')').and_then(|call| call.split_once('(')).unwrap_or_default();
+            let time = number(time).map(Duration::from_millis).ok_or_else(|| wrong(entry))?;
+            match kind {
+                "abort" => Action::Abort(time),
+                "delay" => Action::Delay(time),
+                _ => return Err(wrong(entry)),
+            }
         }
     };
     let bears = match action {
-        Action::Abort => true,
-        Action::Delay(_) => point.bearing() != Bearing::Abort,
+        Action::Abort(Duration::ZERO) => true,
+        Action::Abort(_) | Action::Delay(_) => point.bearing() != Bearing::Abort,
         Action::Error => point.bearing() == Bearing::Error,
     };
     if bears {
@@ -105,7 +121,9 @@ fn parse_one(entry: &str) -> Result<Armed, String> {
 }
 
 fn wrong(entry: &str) -> String {
-    format!("`{entry}` is not of the form POINT=abort, POINT=delay(MS) or POINT=error, each with or without @N")
+    format!(
+        "`{entry}` is not of the form POINT=abort, POINT=abort(MS), POINT=delay(MS) or POINT=error, each with or without @N"
+    )
 }
 
 fn number(text: &str) -> Option<u64> {

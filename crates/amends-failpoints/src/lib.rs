@@ -2,6 +2,8 @@
 //!
 //! `AMENDS_FAILPOINTS` says what is to happen where: `call.after=abort@3;claim.after=delay(200)`. `@3` means the third
 //! time that the point is met; without it `abort` strikes the first time, and `delay(MS)` and `error` every time.
+//! `abort(MS)` ends the process so much later: whoever waits for what was about to happen, waits, and whoever ought to
+//! and does not, is found out.
 //!
 //! - A normal build has none of it: [`failpoint!`] is `false` there, and a program in whose environment the variable
 //!   is set all the same refuses to start, so that no test passes for want of its fault.

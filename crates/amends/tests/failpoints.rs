@@ -36,6 +36,8 @@ use tokio::time::timeout;
 
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
+/// Long enough for an answer to reach its customer.
+const SOON: Duration = Duration::from_millis(40);
 /// How many kills one store and its services go through before all is compared.
 const KILLS_OF_A_CAMPAIGN: usize = 40;
 
@@ -97,6 +99,9 @@ fn points(of: Phase) -> Vec<Point> {
 enum Kill {
     /// When it meets a point for the n-th time.
     At(Point, u64),
+    /// A moment after that, in which everything goes on that does not wait for what follows the point, whether or not
+    /// it ought to.
+    SoonAfter(Point, u64),
     /// From outside, so long after it has begun to take requests.
     After(Duration),
 }
@@ -105,6 +110,7 @@ impl fmt::Display for Kill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kill::At(point, nth) => write!(f, "{} at meeting {nth}", point.name()),
+            Kill::SoonAfter(point, nth) => write!(f, "soon after {} at meeting {nth}", point.name()),
             Kill::After(time) => write!(f, "kill -9 after {} ms", time.as_millis()),
         }
     }
@@ -116,10 +122,13 @@ async fn a_server_that_ends_at_any_point_of_its_work_loses_nothing() {
     let mut plan = Vec::new();
     // Every other one ends while it takes up what the one before it left.
     let mut recoveries = points(Phase::Start).into_iter().cycle();
-    for point in shuffled(points(Phase::Work).repeat(2), &mut random) {
+    for point in shuffled(points(Phase::Work), &mut random) {
         plan.push(Kill::At(point, any_meeting(point, &mut random)));
         plan.extend(recoveries.next().map(|point| Kill::At(point, 1)));
     }
+    // Whatever is told or done before it is durable is told or done then.
+    let early = (0..8).map(|_| Kill::SoonAfter(Point::TransactionWritten, random.u64(10..30)));
+    plan.extend(early);
     campaign(&plan, &mut random).await;
 }
 
@@ -184,6 +193,7 @@ fn plan(kills: usize, random: &mut Rng) -> Vec<Kill> {
             0..=1 => Kill::After(Duration::from_millis(random.u64(..600))),
             2..=3 => Kill::At(starts[random.usize(..starts.len())], 1),
             4 => Kill::At(stops[random.usize(..stops.len())], 1),
+            5 => Kill::SoonAfter(Point::TransactionWritten, random.u64(10..60)),
             _ => {
                 let point = works[random.usize(..works.len())];
                 Kill::At(point, any_meeting(point, random))
@@ -204,7 +214,7 @@ fn any_meeting(point: Point, random: &mut Rng) -> u64 {
 
 fn name(kill: Kill) -> String {
     match kill {
-        Kill::At(point, _) => point.name().to_owned(),
+        Kill::At(point, _) | Kill::SoonAfter(point, _) => point.name().to_owned(),
         Kill::After(_) => "kill -9 at any time".to_owned(),
     }
 }
@@ -239,7 +249,7 @@ async fn campaign(plan: &[Kill], random: &mut Rng) {
 /// Ends servers on one store by a plan, lets the last one finish all there is, and compares.
 async fn end_again_and_again(plan: &[Kill], random: &mut Rng) -> Found {
     let setting = Setting::start(random, "some", SOON_VISIBLE).await;
-    let habits = Habits { between_orders: Duration::from_millis(30), held: 0.3, ..Habits::default() };
+    let habits = Habits { between_orders: Duration::from_millis(30), held: 0.5, ..Habits::default() };
     let load = Load::start(&setting, habits, random);
     for kill in plan {
         let began = Instant::now();
@@ -272,17 +282,25 @@ async fn end(setting: &Setting, load: &Load, kill: Kill) {
             assert_eq!(server.kill().await.signal(), Some(SIGKILL));
         }
         Kill::At(point, nth) => {
-            let status = end_at(setting, load, point, nth).await;
-            let said = setting.log()[said_before..].to_owned();
-            let struck = format!("failpoint {}: Abort at meeting {nth}\n", point.name());
-            assert_eq!((status.signal(), said.contains(&struck)), (Some(SIGABRT), true), "{kill}: {status}: {said}");
+            let status = end_at(setting, load, point, &format!("{}=abort@{nth}", point.name())).await;
+            check_struck(status, &setting.log()[said_before..], point, nth);
+        }
+        Kill::SoonAfter(point, nth) => {
+            let failpoints = format!("{}=abort({})@{nth}", point.name(), SOON.as_millis());
+            let status = end_at(setting, load, point, &failpoints).await;
+            check_struck(status, &setting.log()[said_before..], point, nth);
         }
     }
 }
 
-async fn end_at(setting: &Setting, load: &Load, point: Point, nth: u64) -> ExitStatus {
-    let failpoints = format!("{}=abort@{nth}", point.name());
-    match (setting.launch(Some(&failpoints), &[]).await, phase(point)) {
+fn check_struck(status: ExitStatus, said: &str, point: Point, nth: u64) {
+    let struck = format!("failpoint {}: Abort", point.name());
+    let struck = said.lines().any(|line| line.starts_with(&struck) && line.ends_with(&format!("at meeting {nth}")));
+    assert_eq!((status.signal(), struck), (Some(SIGABRT), true), "{} at meeting {nth}: {said}", point.name());
+}
+
+async fn end_at(setting: &Setting, load: &Load, point: Point, failpoints: &str) -> ExitStatus {
+    match (setting.launch(Some(failpoints), &[]).await, phase(point)) {
         (Err(status), _) => status,
         (Ok(mut server), Phase::Stop) => {
             // A log that has grown long is moved into the file under load, too.

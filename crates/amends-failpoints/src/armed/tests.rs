@@ -11,11 +11,13 @@ fn the_variable_says_what_is_to_happen_where() {
     let delay = Action::Delay(Duration::from_millis(200));
     let cases = [
         ("", vec![]),
-        ("call.after=abort", vec![armed(Point::CallAfter, Action::Abort, None)]),
-        ("call.after=abort@3", vec![armed(Point::CallAfter, Action::Abort, Some(3))]),
+        ("call.after=abort", vec![armed(Point::CallAfter, Action::Abort(Duration::ZERO), None)]),
+        ("call.after=abort@3", vec![armed(Point::CallAfter, Action::Abort(Duration::ZERO), Some(3))]),
+        ("turn.after=abort(0)", vec![armed(Point::TurnAfter, Action::Abort(Duration::ZERO), None)]),
+        ("call.after=abort(9)@3", { vec![armed(Point::CallAfter, Action::Abort(Duration::from_millis(9)), Some(3))] }),
         ("call.before = error @ 2 ;", vec![armed(Point::CallBefore, Action::Error, Some(2))]),
         ("claim.after=delay(200);turn.after=abort@9", {
-            vec![armed(Point::ClaimAfter, delay, None), armed(Point::TurnAfter, Action::Abort, Some(9))]
+            vec![armed(Point::ClaimAfter, delay, None), armed(Point::TurnAfter, Action::Abort(Duration::ZERO), Some(9))]
         }),
     ];
     for (text, expected) in cases {
@@ -25,7 +27,8 @@ fn the_variable_says_what_is_to_happen_where() {
 
 #[test]
 fn what_is_wrong_with_the_variable_is_said() {
-    let form = "is not of the form POINT=abort, POINT=delay(MS) or POINT=error, each with or without @N";
+    let form =
+        "is not of the form POINT=abort, POINT=abort(MS), POINT=delay(MS) or POINT=error, each with or without @N";
     let cases = [
         ("call.befor=abort", "there is no failpoint `call.befor`; did you mean `call.before`?".to_owned()),
         ("clame.after=abort", "there is no failpoint `clame.after`; did you mean `claim.after`?".to_owned()),
@@ -34,6 +37,8 @@ fn what_is_wrong_with_the_variable_is_said() {
         ("call.after=abort@0", format!("`call.after=abort@0` {form}")),
         ("call.after=delay(soon)", format!("`call.after=delay(soon)` {form}")),
         ("call.after=error", "`call.after=error`: this point takes no such action".to_owned()),
+        ("call.after=explode(5)", format!("`call.after=explode(5)` {form}")),
+        ("turn.after=abort(1)", "`turn.after=abort(1)`: this point takes no such action".to_owned()),
         ("turn.after=delay(1)", "`turn.after=delay(1)`: this point takes no such action".to_owned()),
     ];
     for (text, expected) in cases {
