@@ -39,36 +39,36 @@ pub fn arm() -> Result<(), BadFailpoints> {
 
 /// Meets a point in a thread that may block. Returns whether it is to fail.
 pub fn meet(point: Point) -> bool {
-    match action(point) {
-        None => false,
-        Some(Action::Delay(time)) => {
-            std::thread::sleep(time);
-            false
-        }
-        Some(Action::Error) => true,
-        Some(Action::Abort(after)) => {
-            if !after.is_zero() {
-                std::thread::sleep(after);
-            }
-            std::process::abort()
-        }
+    let Some(action) = action(point) else { return false };
+    if let Some(time) = action.takes() {
+        std::thread::sleep(time);
     }
+    action.conclude()
 }
 
 /// Meets a point in a task. Returns whether it is to fail.
 pub async fn meet_async(point: Point) -> bool {
-    match action(point) {
-        None => false,
-        Some(Action::Delay(time)) => {
-            tokio::time::sleep(time).await;
-            false
+    let Some(action) = action(point) else { return false };
+    if let Some(time) = action.takes() {
+        tokio::time::sleep(time).await;
+    }
+    action.conclude()
+}
+
+impl Action {
+    fn takes(self) -> Option<Duration> {
+        match self {
+            Action::Abort(time) | Action::Delay(time) => Some(time).filter(|time| !time.is_zero()),
+            Action::Error => None,
         }
-        Some(Action::Error) => true,
-        Some(Action::Abort(after)) => {
-            if !after.is_zero() {
-                tokio::time::sleep(after).await;
-            }
-            std::process::abort()
+    }
+
+    /// Ends the process, or says whether the point is to fail.
+    fn conclude(self) -> bool {
+        match self {
+            Action::Abort(_) => std::process::abort(),
+            Action::Delay(_) => false,
+            Action::Error => true,
         }
     }
 }

@@ -168,7 +168,8 @@ async fn hundreds_of_kills() {
     let mut done = 0;
     while done < kills {
         let plan = plan(KILLS_OF_A_CAMPAIGN.min(kills - done), &mut random);
-        let found = end_again_and_again(&plan, &mut random).await;
+        let faults = if random.bool() { "some" } else { "many" };
+        let found = end_again_and_again(&plan, faults, &mut random).await;
         done += plan.len();
         for kill in &plan {
             *tally.entry(name(*kill)).or_default() += 1;
@@ -239,16 +240,17 @@ impl fmt::Display for Found {
 
 /// Goes through a plan, and expects nothing to be wrong and enough to have happened.
 async fn campaign(plan: &[Kill], random: &mut Rng) {
-    let found = end_again_and_again(plan, random).await;
+    let found = end_again_and_again(plan, "some", random).await;
     eprintln!("{} kills: {found}", plan.len());
     assert_eq!(found.disagreements, Vec::<String>::new());
     // A campaign in which nothing turned back or no kill met a call in flight would show little.
     assert!(found.completed > 0 && found.compensated > 0 && found.interrupted > 0, "{found}");
 }
 
-/// Ends servers on one store by a plan, lets the last one finish all there is, and compares.
-async fn end_again_and_again(plan: &[Kill], random: &mut Rng) -> Found {
-    let setting = Setting::start(random, "some", SOON_VISIBLE).await;
+/// Ends servers on one store by a plan, lets the last one finish all there is, and compares. `faults` is how
+/// unreliable the services are.
+async fn end_again_and_again(plan: &[Kill], faults: &str, random: &mut Rng) -> Found {
+    let setting = Setting::start(random, faults, SOON_VISIBLE).await;
     let habits = Habits { between_orders: Duration::from_millis(30), held: 0.5, ..Habits::default() };
     let load = Load::start(&setting, habits, random);
     for kill in plan {
