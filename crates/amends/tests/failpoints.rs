@@ -259,6 +259,8 @@ async fn end_again_and_again(plan: &[Kill], faults: &str, random: &mut Rng) -> F
         eprintln!("  {kill}: {} ms", began.elapsed().as_millis());
     }
     let server = setting.serve().await;
+    // However few kills there were: with so many orders, some turn back.
+    load.wait_for(60).await;
     load.close();
     let accepted = load.end().await;
     let evidence = setting.settled(accepted).await;
