@@ -98,11 +98,15 @@ impl Setting {
     /// Waits until no saga moves any more, and finds everything out about all of them.
     pub async fn settled(&self, accepted: Vec<Accepted>) -> Evidence {
         for status in [SagaStatus::Running, SagaStatus::Compensating, SagaStatus::Running] {
-            until(async || {
-                let query = SagaQuery { status: Some(status), limit: Some(1), ..SagaQuery::default() };
-                self.client.sagas(&query).await.unwrap().items.is_empty().then_some(())
-            })
-            .await;
+            let query = SagaQuery { status: Some(status), limit: Some(1), ..SagaQuery::default() };
+            let left = async || self.client.sagas(&query).await.unwrap().items;
+            let all_ended = until_or_late(async || left().await.is_empty().then_some(())).await.is_some();
+            assert!(
+                all_ended,
+                "this one, and maybe others, does not end: {:?}; the log:\n{}",
+                left().await,
+                self.log()
+            );
         }
         Evidence::gather(&self.client, &self.shop, accepted).await
     }
@@ -131,7 +135,12 @@ fn configuration(address: SocketAddr, shop: &Shop, compensations: &str) -> Strin
 }
 
 /// Looks again and again until there is something to see.
-pub async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(look: impl AsyncFnMut() -> Option<T>) -> T {
+    until_or_late(look).await.expect("it comes about in time")
+}
+
+/// The same; none where it does not come about in time.
+async fn until_or_late<T>(mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let looking = async {
         let mut looks = interval(BETWEEN_LOOKS);
         loop {
@@ -141,5 +150,5 @@ pub async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
             }
         }
     };
-    timeout(PATIENCE, looking).await.expect("it comes about in time")
+    timeout(PATIENCE, looking).await.ok()
 }
