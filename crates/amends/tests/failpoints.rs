@@ -36,6 +36,8 @@ use tokio::time::timeout;
 
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
+/// How often an order is placed, as a rule.
+const BETWEEN_ORDERS: Duration = Duration::from_millis(30);
 /// Long enough for an answer to reach its customer.
 const SOON: Duration = Duration::from_millis(40);
 /// How many kills one store and its services go through before all is compared.
@@ -126,10 +128,19 @@ async fn a_server_that_ends_at_any_point_of_its_work_loses_nothing() {
         plan.push(Kill::At(point, any_meeting(point, &mut random)));
         plan.extend(recoveries.next().map(|point| Kill::At(point, 1)));
     }
-    // Whatever is told or done before it is durable is told or done then.
-    let early = (0..8).map(|_| Kill::SoonAfter(Point::TransactionWritten, random.u64(10..30)));
-    plan.extend(early);
     campaign(&plan, &mut random).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_told_of_a_saga_before_it_is_durable() {
+    let mut random = seeded();
+    let soon_after = |_| Kill::SoonAfter(Point::TransactionWritten, random.u64(15..40));
+    let plan: Vec<Kill> = (0..10).map(soon_after).collect();
+    // So many orders that most transactions have the start of a saga in them.
+    let found = end_again_and_again(&plan, "none", Duration::from_millis(5), &mut random).await;
+    eprintln!("{} kills: {found}", plan.len());
+    assert_eq!(found.disagreements, Vec::<String>::new());
+    assert!(found.interrupted > 0, "{found}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -169,7 +180,7 @@ async fn hundreds_of_kills() {
     while done < kills {
         let plan = plan(KILLS_OF_A_CAMPAIGN.min(kills - done), &mut random);
         let faults = if random.bool() { "some" } else { "many" };
-        let found = end_again_and_again(&plan, faults, &mut random).await;
+        let found = end_again_and_again(&plan, faults, BETWEEN_ORDERS, &mut random).await;
         done += plan.len();
         for kill in &plan {
             *tally.entry(name(*kill)).or_default() += 1;
@@ -240,7 +251,7 @@ impl fmt::Display for Found {
 
 /// Goes through a plan, and expects nothing to be wrong and enough to have happened.
 async fn campaign(plan: &[Kill], random: &mut Rng) {
-    let found = end_again_and_again(plan, "some", random).await;
+    let found = end_again_and_again(plan, "some", BETWEEN_ORDERS, random).await;
     eprintln!("{} kills: {found}", plan.len());
     assert_eq!(found.disagreements, Vec::<String>::new());
     // A campaign in which nothing turned back or no kill met a call in flight would show little.
@@ -249,9 +260,9 @@ async fn campaign(plan: &[Kill], random: &mut Rng) {
 
 /// Ends servers on one store by a plan, lets the last one finish all there is, and compares. `faults` is how
 /// unreliable the services are.
-async fn end_again_and_again(plan: &[Kill], faults: &str, random: &mut Rng) -> Found {
+async fn end_again_and_again(plan: &[Kill], faults: &str, between_orders: Duration, random: &mut Rng) -> Found {
     let setting = Setting::start(random, faults, SOON_VISIBLE).await;
-    let habits = Habits { between_orders: Duration::from_millis(30), held: 0.5, ..Habits::default() };
+    let habits = Habits { between_orders, held: 0.5, ..Habits::default() };
     let load = Load::start(&setting, habits, random);
     for kill in plan {
         let began = Instant::now();
