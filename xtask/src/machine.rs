@@ -15,13 +15,14 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 2] = [
+const NEEDS: [Need; 3] = [
     Need {
         what: "a C compiler with its headers, for the bundled SQLite and for ring",
         package: "build-essential",
         present: compiles_c,
     },
     Need { what: "root certificates, to fetch crates", package: "ca-certificates", present: trusts_roots },
+    Need { what: "strace, to make a disk fail under the server in a test", package: "strace", present: traces },
 ];
 
 /// How packages can be installed here.
@@ -107,6 +108,10 @@ fn trusts_roots() -> bool {
     let has_dpkg = CommandLine::new("dpkg-query --version").succeeds();
     let status = CommandLine::new("dpkg-query --show --showformat=${Status} ca-certificates").output();
     !has_dpkg || status.is_some_and(|status| status.ends_with(" installed"))
+}
+
+fn traces() -> bool {
+    CommandLine::new("strace -V").succeeds()
 }
 
 #[cfg(test)]

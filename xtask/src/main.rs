@@ -4,6 +4,7 @@
 
 mod ci;
 mod command;
+mod crash;
 mod deny;
 mod machine;
 mod planted;
@@ -34,6 +35,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["sim", ref options @ ..] => sim(options).run(),
         ["planted"] => planted::run(&Workspace::load()?),
         ["tidy"] => tidy::run(&Workspace::load()?),
+        ["crash", ref options @ ..] => crash::run(options),
         ["help" | "--help" | "-h"] => {
             println!("{}", usage());
             Ok(())
@@ -63,7 +65,8 @@ fn usage() -> String {
          cargo xtask tidy                           check the house rules\n\
          cargo xtask sim --seeds N [--from S]       simulate the engine from N seeds, under every fault\n\
          cargo xtask sim --seed S [--trace]         simulate from one seed, and say what happens\n\
-         cargo xtask planted                        break the code on purpose, and see that it is noticed",
+         cargo xtask planted                        break the code on purpose, and see that it is noticed\n\
+         cargo xtask crash --kills N [--seed S]     kill the server at its failpoints and at any time, N times",
         ci::stage_names()
     )
 }

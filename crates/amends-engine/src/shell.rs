@@ -11,6 +11,7 @@ use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egres
 use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
+use amends_failpoints::failpoint;
 use amends_store::{Store, StoreError, StoredDefinition, Views};
 use catalogue::Catalogue;
 use driver::{Clock, Driver, Letter};
@@ -100,6 +101,7 @@ impl Engine {
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
         store.enlist(me, clock.now()).await?;
+        failpoint!(async EnlistAfter);
         let catalogue = Arc::new(Catalogue::load(store.clone()).await?);
         let (letters, incoming) = mpsc::unbounded_channel();
         let announcements = broadcast::Sender::new(ANNOUNCEMENTS);

@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tree::{Origin, Table};
 
-/// Variables of the command line, which are no settings of the server.
-const NOT_SETTINGS: [&str; 3] = ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CONFIG"];
+/// Variables of the command line and of tests, which are no settings of the server.
+const NOT_SETTINGS: [&str; 4] = ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CONFIG", amends_failpoints::VARIABLE];
 
 /// What the server is told. Times are in milliseconds.
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ use crate::api::{App, Followers, Health, HttpMetrics, router};
 use crate::config::{Config, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions, Secret};
+use amends_failpoints::failpoint;
 use amends_store::{SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
 use std::future::Future;
@@ -49,6 +50,7 @@ impl Server {
     /// # Errors
     /// Where the address is taken, the store cannot be opened, or a definition is not valid.
     pub async fn start(config: &Config) -> anyhow::Result<Server> {
+        amends_failpoints::arm()?;
         for name in &config.unknown_variables {
             tracing::warn!(
                 "the environment variable {name} looks like a setting and is none; see docs/configuration.md"
@@ -62,12 +64,15 @@ impl Server {
         };
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().context("the address that is listened on is not known")?;
+        failpoint!(async StartListening);
         let store = open_store(&config.store).await?;
+        failpoint!(async StartOpened);
         let options =
             EngineOptions { store: store.clone(), views: store.clone(), settings: config.engine_settings(address) };
         let engine = Engine::start(options).await?;
         let names = definitions::store(&engine, loaded).await?;
         definitions::warn_of_unusable(store.as_ref(), &participants).await?;
+        failpoint!(async StartLoaded);
         let exporter = telemetry::Exporter::start(&config.telemetry, &engine, &store)?;
         let (health, healthy) = watch::channel(Health::Running);
         let app = Arc::new(App {

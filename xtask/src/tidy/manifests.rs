@@ -4,15 +4,27 @@ use super::Finding;
 use crate::workspace::{Kind, Package, Workspace};
 
 /// What each crate may import of the others, other than for its tests.
-const WALLS: [(&str, &[&str]); 10] = [
+const WALLS: [(&str, &[&str]); 11] = [
     ("amends-core", &[]),
-    ("amends-store", &["amends-core"]),
-    ("amends-engine", &["amends-core", "amends-store"]),
+    ("amends-failpoints", &[]),
+    ("amends-store", &["amends-core", "amends-failpoints"]),
+    ("amends-engine", &["amends-core", "amends-failpoints", "amends-store"]),
     ("amends-idempotency", &["amends-core"]),
     ("amends-sim", &["amends-core", "amends-engine", "amends-store"]),
     ("amends-client", &[]),
     ("shop", &["amends-client", "amends-idempotency"]),
-    ("amends", &["amends-client", "amends-core", "amends-engine", "amends-idempotency", "amends-store", "shop"]),
+    (
+        "amends",
+        &[
+            "amends-client",
+            "amends-core",
+            "amends-engine",
+            "amends-failpoints",
+            "amends-idempotency",
+            "amends-store",
+            "shop",
+        ],
+    ),
     ("amends-bench", &["amends-client", "amends-core", "amends-engine", "amends-idempotency", "amends-store", "shop"]),
     ("xtask", &[]),
 ];

@@ -3,8 +3,10 @@
 use super::{Committed, Gauges, catalogue::Catalogue};
 use crate::EngineError;
 use crate::egress::Egress;
-use crate::orchestrator::{Input, Loaded, Orchestrator, Output, Reply, ReplyId, Taken};
+use crate::orchestrator::{Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, Taken};
+use amends_core::answer::Answer;
 use amends_core::time::Timestamp;
+use amends_failpoints::failpoint;
 use amends_store::{Acquired, Incarnation, Record, Store, StoreError};
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -99,6 +101,7 @@ impl Driver {
                 self.open(now, letter);
             }
             self.orchestrator.turn(now);
+            failpoint!(TurnAfter);
             let outputs: Vec<Output> = self.orchestrator.outputs().collect();
             for output in outputs {
                 self.carry_out(output);
@@ -113,7 +116,9 @@ impl Driver {
             if let Some(stopping) =
                 self.stopping.take_if(|stopping| stopping.until <= Instant::now() || self.orchestrator.is_quiet())
             {
+                failpoint!(async RetireBefore);
                 let released = self.store.retire(self.me, self.clock.now()).await;
+                failpoint!(async RetireAfter);
                 // Whoever asked for the stop may have lost patience.
                 let _nobody_waits = stopping.done.send(released);
                 return;
@@ -150,6 +155,7 @@ impl Driver {
                 self.failure.send_replace(Some(EngineError::Broken));
             }
             Letter::Stop { grace_ms, done } => {
+                failpoint!(StopBegun);
                 self.orchestrator.close();
                 self.stopping = Some(Stopping { until: Instant::now() + Duration::from_millis(grace_ms), done });
             }
@@ -161,12 +167,20 @@ impl Driver {
         let (me, now) = (self.me, self.clock.now());
         match output {
             Output::Commit(batch) => {
-                self.spawn(async move { Input::Committed(store.commit(me, batch).await) });
+                self.spawn(async move {
+                    failpoint!(async CommitBefore);
+                    let committed = store.commit(me, batch).await;
+                    failpoint!(async CommitAfter);
+                    Input::Committed(committed)
+                });
             }
             Output::Claim { limit } => {
                 let catalogue = self.catalogue.clone();
                 self.spawn(async move {
-                    Input::Claimed(match store.claim(me, now, limit).await {
+                    failpoint!(async ClaimBefore);
+                    let claimed = store.claim(me, now, limit).await;
+                    failpoint!(async ClaimAfter);
+                    Input::Claimed(match claimed {
                         Ok(claimed) => load_all(&catalogue, claimed.records).await.map(|all| (all, claimed.next_due)),
                         Err(error) => Err(error),
                     })
@@ -175,7 +189,10 @@ impl Driver {
             Output::Acquire { saga } => {
                 let catalogue = self.catalogue.clone();
                 self.spawn(async move {
-                    let result = match store.acquire(me, saga).await {
+                    failpoint!(async AcquireBefore);
+                    let acquired = store.acquire(me, saga).await;
+                    failpoint!(async AcquireAfter);
+                    let result = match acquired {
                         Ok(acquired) => taken(&catalogue, acquired).await,
                         Err(error) => Err(error),
                     };
@@ -184,18 +201,18 @@ impl Driver {
             }
             Output::Receive(request) => self.spawn(async move {
                 let participant = request.participant.clone();
-                Input::Received { participant, result: store.receive(me, request).await }
+                failpoint!(async ReceiveBefore);
+                let result = store.receive(me, request).await;
+                failpoint!(async ReceiveAfter);
+                Input::Received { participant, result }
             }),
             Output::Call(call) => {
                 let egress = self.egress.clone();
-                self.spawn(async move {
-                    let (id, began) = (call.id, Instant::now());
-                    let answer = egress.call(*call).await;
-                    Input::Answered { call: id, answer, took_ms: began.elapsed().as_millis() as u64 }
-                });
+                self.spawn(call_one(egress, *call));
             }
             Output::Reply { reply, result } => {
                 if let Some(caller) = self.callers.remove(&reply) {
+                    failpoint!(ReplyBefore);
                     // A caller that has lost patience finds the saga by its id or key.
                     let _nobody_waits = caller.send(result);
                 }
@@ -224,6 +241,17 @@ impl Driver {
             }
         });
     }
+}
+
+async fn call_one(egress: Arc<Egress>, call: OutgoingCall) -> Input {
+    let (id, began) = (call.id, Instant::now());
+    let answer = if failpoint!(async CallBefore) {
+        Answer::NotSent { error: "failpoint call.before".into() }
+    } else {
+        egress.call(call).await
+    };
+    failpoint!(async CallAfter);
+    Input::Answered { call: id, answer, took_ms: began.elapsed().as_millis() as u64 }
 }
 
 /// Finds a saga's definition. The saga is this engine's by now, so a store that cannot be read is asked until it can be:

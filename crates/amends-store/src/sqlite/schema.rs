@@ -1,6 +1,7 @@
 //! The file: how it is opened, what tables it has, and how an older one is brought up to date.
 
 use super::errors::OpenError;
+use amends_failpoints::failpoint;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -117,7 +118,10 @@ fn climb_one(connection: &mut Connection, step: &str, version: u32) -> rusqlite:
     transaction.execute_batch(step)?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", version)?;
-    transaction.commit()
+    failpoint!(MigrationWritten);
+    transaction.commit()?;
+    failpoint!(MigrationCommitted);
+    Ok(())
 }
 
 fn is_ours_or_empty(connection: &Connection) -> rusqlite::Result<bool> {

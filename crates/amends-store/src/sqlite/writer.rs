@@ -9,6 +9,7 @@ use super::errors::{Failure, is_fatal, refusal, stopped};
 use super::rows;
 use super::writes::Incarnations;
 use crate::{Count, Counter, StoreError};
+use amends_failpoints::failpoint;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -57,7 +58,11 @@ impl Writing<'_> {
             let values = params![rows::number(*minute), definition, rows::counter(*counter), rows::number(*value)];
             self.sql.prepare_cached(PUT_COUNT)?.execute(values)?;
         }
+        if failpoint!(TransactionWritten) {
+            return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL), None));
+        }
         self.sql.prepare_cached("COMMIT")?.execute([])?;
+        failpoint!(TransactionCommitted);
         Ok(())
     }
 }
@@ -256,7 +261,10 @@ impl Loop {
 
     fn checkpoint(&self, mode: &str) -> Result<(), Dead> {
         let text = format!("PRAGMA wal_checkpoint({mode})");
-        match self.connection.query_row(&text, [], |_| Ok(())) {
+        failpoint!(CheckpointBefore);
+        let moved = self.connection.query_row(&text, [], |_| Ok(()));
+        failpoint!(CheckpointAfter);
+        match moved {
             Ok(()) => Ok(()),
             Err(error) if is_fatal(&error) => Err(self.die(&error)),
             Err(error) => {

@@ -12,6 +12,7 @@ use crate::{
     StoredDefinition, Write,
 };
 use amends_core::time::Timestamp;
+use amends_failpoints::failpoint;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -105,6 +106,7 @@ pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp)
     writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
     writing.sql.prepare_cached(GIVE_BACK_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
     writing.sql.prepare_cached(WAKE_ORPHANS)?.execute([rows::time(now)])?;
+    failpoint!(EnlistWritten);
     Ok(())
 }
 
@@ -113,6 +115,7 @@ pub(super) fn retire(writing: &mut Writing<'_>, whom: Incarnation, now: Timestam
     writing.incarnations.live = writing.incarnations.live.filter(|live| *live != whom);
     writing.sql.prepare_cached(FREE)?.execute(params![rows::time(now), whom.as_bytes()])?;
     writing.sql.prepare_cached(GIVE_BACK)?.execute(params![rows::time(now), whom.as_bytes()])?;
+    failpoint!(RetireWritten);
     Ok(())
 }
 
@@ -133,6 +136,7 @@ fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> ru
     for (event, sequence) in commit.events.iter().zip(commit.after + 1..) {
         put_event.execute(params![commit.saga.as_bytes(), rows::number(sequence), rows::time(event.at), event.body])?;
     }
+    failpoint!(CommitWritten);
     for write in &commit.writes {
         write_one(writing.sql, commit.saga, write)?;
     }
@@ -263,6 +267,7 @@ pub(super) fn claim(
         sql.prepare_cached(OWN)?.execute(params![id.as_bytes(), me.as_bytes()])?;
         claimed.records.extend(reads::record(sql, id)?);
     }
+    failpoint!(ClaimWritten);
     claimed.next_due = sql.prepare_cached(NEXT_DUE)?.query_row([], |row| rows::due_at(row, 0)).optional()?;
     Ok(claimed)
 }
@@ -279,6 +284,7 @@ pub(super) fn acquire(writing: &mut Writing<'_>, me: Incarnation, id: Uuid) -> R
         }
         (Some(_), _) | (None, Rest::Owned | Rest::Finished(_)) => {}
     }
+    failpoint!(AcquireWritten);
     let Some(record) = reads::record(sql, id)? else { return Ok(Acquired::Missing) };
     match record.row.rest {
         Rest::Finished(_) => Ok(Acquired::Finished(Box::new(record))),
@@ -302,6 +308,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
         let invisible_until = rows::time(request.invisible_until);
         take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives, me.as_bytes()])?;
     }
+    failpoint!(ReceiveWritten);
     let mut next = sql.prepare_cached(NEXT_MESSAGE)?;
     let next_at = next.query_row([&request.participant], |row| rows::due_at(row, 0)).optional()?;
     Ok(Received { messages, next_at })
@@ -311,5 +318,7 @@ pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefin
     let StoredDefinition { name, version, source, created_at } = definition;
     let sql = writing.sql;
     sql.prepare_cached(PUT_DEFINITION)?.execute(params![version, name, source, rows::time(*created_at)])?;
-    Ok(sql.prepare_cached(PUT_CURRENT)?.execute(params![name, version])? > 0)
+    let changed = sql.prepare_cached(PUT_CURRENT)?.execute(params![name, version])? > 0;
+    failpoint!(DefinitionWritten);
+    Ok(changed)
 }

@@ -24,11 +24,23 @@ pub struct Program {
     log: PathBuf,
 }
 
-impl Program {
-    /// Starts `amends` with these arguments, its log appended to `log`, and waits until it takes requests.
-    pub async fn start(arguments: &[OsString], log: &Path) -> Program {
+/// How to start `amends`.
+pub struct Launch<'a> {
+    pub arguments: &'a [OsString],
+    /// What it writes to standard error is appended to this file.
+    pub log: &'a Path,
+    pub failpoints: Option<&'a str>,
+    /// A program that becomes `amends`, or watches it, with its arguments; none as a rule.
+    pub within: &'a [OsString],
+}
+
+impl Launch<'_> {
+    /// Starts it and waits until it takes requests. The error is how it ended before it did.
+    pub async fn start(self) -> Result<Program, ExitStatus> {
+        let Launch { arguments, log, failpoints, within } = self;
         let stderr = File::options().append(true).create(true).open(log).unwrap();
-        let mut command = command(arguments);
+        let mut command = command(within, arguments);
+        command.envs(failpoints.map(|failpoints| (amends_failpoints::VARIABLE, failpoints)));
         command.arg("--exit-with-parent").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         // Waiting for a child closes its standard input unless that is taken away first.
@@ -37,10 +49,21 @@ impl Program {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("the program starts in time").unwrap();
         let address = line.trim().strip_prefix("listening on http://").and_then(|address| address.parse().ok());
-        let Some(address) = address else { panic!("`{line}` and no address; its log:\n{}", read(log)) };
+        let Some(address) = address else {
+            assert_eq!(line, "", "no address; its log:\n{}", read(log));
+            return Err(timeout(PATIENCE, child.wait()).await.expect("it ends in time").unwrap());
+        };
         // Nobody writes to a pipe that nobody reads: what else it prints goes nowhere.
         tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
-        Program { child, _stdin: stdin, address, log: log.to_owned() }
+        Ok(Program { child, _stdin: stdin, address, log: log.to_owned() })
+    }
+}
+
+impl Program {
+    /// Starts `amends` with these arguments, its log appended to `log`, and waits until it takes requests.
+    pub async fn start(arguments: &[OsString], log: &Path) -> Program {
+        let started = Launch { arguments, log, failpoints: None, within: &[] }.start().await;
+        started.unwrap_or_else(|status| panic!("it does not start ({status}); its log:\n{}", read(log)))
     }
 
     pub fn id(&self) -> u32 {
@@ -69,7 +92,7 @@ impl Program {
 
 /// Runs `amends` to its end: whether that was good, and what it wrote to standard error.
 pub async fn run(arguments: &[OsString]) -> (bool, String) {
-    let output = timeout(PATIENCE, command(arguments).output()).await.expect("the program ends in time").unwrap();
+    let output = timeout(PATIENCE, command(&[], arguments).output()).await.expect("the program ends in time").unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -87,9 +110,11 @@ pub fn lasting_address() -> SocketAddr {
     addresses.take(1_000).find(|address| TcpListener::bind(address).is_ok()).expect("one of many ports is free")
 }
 
-fn command(arguments: &[OsString]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_amends"));
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+fn command(within: &[OsString], arguments: &[OsString]) -> Command {
+    let amends = OsString::from(env!("CARGO_BIN_EXE_amends"));
+    let mut words = within.iter().chain([&amends]).chain(arguments);
+    let mut command = Command::new(words.next().expect("the program is one of them"));
+    command.args(words).stdin(Stdio::null()).kill_on_drop(true);
     // Settings of a server that the caller has elsewhere must not reach this one.
     for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AMENDS_")) {
         command.env_remove(variable);
