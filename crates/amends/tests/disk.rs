@@ -106,8 +106,11 @@ async fn a_full_disk_refuses_starts_and_the_server_goes_on_when_there_is_room() 
     let said_before = setting.log().len();
     disk.fill();
     until(async || setting.log()[said_before..].contains("disk is full").then_some(())).await;
-    assert!(setting.client.is_ready().await, "what is stored can still be read");
+    // Nobody is to send it work, and what is stored can still be read.
+    until(async || (!setting.client.is_ready().await).then_some(())).await;
+    assert!(!setting.client.sagas(&SagaQuery::default()).await.unwrap().items.is_empty());
     disk.make_room();
+    until(async || setting.client.is_ready().await.then_some(())).await;
     load.wait_for(usize::MAX).await;
 
     // And once more for a server that is killed while there is no room.
@@ -123,13 +126,16 @@ async fn a_full_disk_refuses_starts_and_the_server_goes_on_when_there_is_room() 
 }
 
 /// What may be wrong with a saga in the file, each as a statement about the saga `?1`.
-const DAMAGES: [(&str, &str); 3] = [
+const DAMAGES: [(&str, &str); 6] = [
     ("an event is cut short", "UPDATE event SET body = substr(body, 1, 9) WHERE saga = ?1 AND sequence = 2"),
     (
         "an event is of a kind that nobody knows",
         "UPDATE event SET body = CAST('{\"type\":\"x\"}' AS BLOB) WHERE saga = ?1 AND sequence = 2",
     ),
     ("its definition is missing", "UPDATE saga SET version = 'gone' WHERE id = ?1"),
+    ("an event is missing", "DELETE FROM event WHERE saga = ?1 AND sequence = 2"),
+    ("an event happened before time began", "UPDATE event SET at = -5 WHERE saga = ?1 AND sequence = 2"),
+    ("its status is none", "UPDATE saga SET status = 'confused' WHERE id = ?1"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
