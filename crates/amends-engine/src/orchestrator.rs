@@ -11,11 +11,12 @@
 //! then perform, answer and announce. Whatever reaches a saga while its last decision is being committed waits for
 //! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
 
+mod breaker;
 mod exchange;
 mod intake;
-mod lane;
 mod lanes;
 mod live;
+mod pace;
 mod writes;
 
 #[cfg(test)]

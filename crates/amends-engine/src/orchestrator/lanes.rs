@@ -4,7 +4,8 @@
 //! bound of their own, a breaker, and the pace that all participants share.
 
 use super::CallId;
-use super::lane::{Breaker, Pace};
+use super::breaker::Breaker;
+use super::pace::Pace;
 use crate::settings::{Participant, Settings};
 use crate::{Gauges, ParticipantGauges, Snapshot, trace};
 use amends_core::answer::{
