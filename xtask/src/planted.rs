@@ -75,7 +75,7 @@ const BUGS: [Bug; 8] = [
                 "saga.phase == Phase::Forward && !saga.held && matches!(state, StepState::Acting(_))",
                 "!saga.held && matches!(state, StepState::Acting(_))",
             ),
-            (ORCHESTRATOR, "        if turned_back {\n", "        if false {\n"),
+            (ORCHESTRATOR, "        if turned_back {\n", "        if turned_back && id.is_nil() {\n"),
         ],
     },
     Bug {
