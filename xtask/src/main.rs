@@ -5,8 +5,10 @@
 mod ci;
 mod command;
 mod deny;
+mod fuzz;
 mod machine;
 mod planted;
+mod schemathesis;
 mod tidy;
 mod workspace;
 
@@ -32,6 +34,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => ci::run_with_setup(&Workspace::load()?),
         ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
         ["sim", ref options @ ..] => sim(options).run(),
+        ["fuzz", ref options @ ..] => fuzz::run(&Workspace::load()?, &fuzz::Options::read(options)?),
+        ["schemathesis", ref options @ ..] => {
+            schemathesis::run(&Workspace::load()?, &schemathesis::Options::read(options)?)
+        }
         ["planted"] => planted::run(&Workspace::load()?),
         ["tidy"] => tidy::run(&Workspace::load()?),
         ["help" | "--help" | "-h"] => {
@@ -63,7 +69,10 @@ fn usage() -> String {
          cargo xtask tidy                           check the house rules\n\
          cargo xtask sim --seeds N [--from S]       simulate the engine from N seeds, under every fault\n\
          cargo xtask sim --seed S [--trace]         simulate from one seed, and say what happens\n\
+         cargo xtask fuzz [TARGET] [--seconds S]    throw mutated bytes at a target, or at each: {}\n\
+         cargo xtask schemathesis [--examples N]    ask the server whatever its OpenAPI document lets one ask\n\
          cargo xtask planted                        break the code on purpose, and see that it is noticed",
-        ci::stage_names()
+        ci::stage_names(),
+        fuzz::TARGETS.join(", ")
     )
 }

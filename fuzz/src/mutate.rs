@@ -1,0 +1,42 @@
+//! Makes new inputs from old ones, on any toolchain: no counters, but a corpus, words that mean something, and chance
+//! from a seed.
+
+use crate::Target;
+use fastrand::Rng;
+
+/// The most changes that are made to one input.
+const CHANGES: usize = 6;
+/// How often at most something is repeated at once: depth and length are where bounds are.
+const REPEATS: usize = 200;
+
+/// An input made from one of `corpus`.
+#[must_use]
+pub fn mutant(target: &Target, corpus: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = rng.choice(corpus).cloned().unwrap_or_default();
+    for _ in 0..rng.usize(1..=CHANGES) {
+        change(&mut bytes, target.words, corpus, rng);
+    }
+    bytes.truncate(target.longest);
+    bytes
+}
+
+fn change(bytes: &mut Vec<u8>, words: &[&str], corpus: &[Vec<u8>], rng: &mut Rng) {
+    let at = rng.usize(0..=bytes.len());
+    let until = bytes.len().min(at + rng.usize(0..=32));
+    let piece = bytes[at..until].to_vec();
+    let word = rng.choice(words).unwrap_or(&"").as_bytes();
+    match rng.u8(0..10) {
+        0 => drop(bytes.splice(at..until, [])),
+        1 => drop(bytes.splice(at..at, [rng.u8(..)])),
+        2 => piece.first().into_iter().for_each(|byte| bytes[at] = byte ^ (1 << rng.u8(0..8))),
+        3..=5 => drop(bytes.splice(at..at, word.iter().copied())),
+        6 => drop(bytes.splice(at..until, word.iter().copied())),
+        7 => drop(bytes.splice(at..at, piece.repeat(rng.usize(1..=REPEATS)))),
+        8 => drop(bytes.splice(at..at, word.repeat(rng.usize(1..=REPEATS)))),
+        _ => {
+            let other = rng.choice(corpus).map(Vec::as_slice).unwrap_or_default();
+            let from = rng.usize(0..=other.len());
+            bytes.splice(at.., other[from..].iter().copied());
+        }
+    }
+}
