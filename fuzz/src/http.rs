@@ -146,21 +146,25 @@ impl World {
         World { runtime, router, store, names, left: REQUESTS, _health: health }
     }
 
-    /// The request that the bytes say; `None` where they say none that HTTP could carry.
+    /// The request that the bytes say; `None` where they say none. What HTTP could not carry is left out or encoded,
+    /// because hyper would refuse it before our own code sees any of it.
     fn request(&self, bytes: &[u8]) -> Option<Request<Body>> {
         let end = bytes.windows(2).position(|two| two == b"\n\n").unwrap_or(bytes.len());
         let body = bytes.get(end + 2..).unwrap_or_default();
         let mut lines = bytes[..end].split(|byte| *byte == b'\n');
-        let first = std::str::from_utf8(lines.next()?).ok()?;
+        let first = String::from_utf8_lossy(lines.next()?);
         let (method, path) = first.split_once(' ')?;
         let path = self.names.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
         let mut request = Request::new(Body::from(body.to_vec()));
         *request.method_mut() = Method::from_bytes(method.as_bytes()).ok()?;
-        *request.uri_mut() = path.parse::<Uri>().ok()?;
+        *request.uri_mut() = encoded(&path).parse::<Uri>().ok()?;
         for line in lines {
-            let colon = line.iter().position(|byte| *byte == b':')?;
-            let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-            request.headers_mut().append(name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?);
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                request.headers_mut().append(name, value);
+            }
         }
         Some(request)
     }
@@ -195,6 +199,13 @@ impl World {
         let versions: Vec<_> = definitions.into_iter().map(|definition| definition.version).collect();
         json!([statistics.started, audit.first().map(|entry| entry.id), versions])
     }
+}
+
+/// A path as it can be sent.
+fn encoded(path: &str) -> String {
+    let sendable = |byte: &u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(byte);
+    let one = |byte: u8| if sendable(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    path.bytes().map(one).collect()
 }
 
 /// A refusal says so, and says what.

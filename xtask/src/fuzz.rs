@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub const TARGETS: [&str; 4] = ["definition", "expression", "headers", "http"];
 
 /// Mutants of each target in the gate: some seconds.
-const SMALL: u32 = 5_000;
+const SMALL: u32 = 10_000;
 const SECONDS: u32 = 180;
 /// What one input may take under libFuzzer, in seconds.
 const SLOW: u32 = 5;
