@@ -6,7 +6,7 @@
 
 use crate::command::CommandLine;
 use crate::workspace::Workspace;
-use crate::{deny, machine, tidy};
+use crate::{deny, fuzz, machine, schemathesis, tidy};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ struct Stage {
 }
 
 /// Quick ones first, so that the commonest mistakes are reported soonest.
-const STAGES: [Stage; 8] = [
+const STAGES: [Stage; 10] = [
     Stage { name: "fmt", about: "the code is formatted", run: fmt },
     Stage { name: "tidy", about: "the house rules hold", run: tidy::run },
     Stage { name: "clippy", about: "neither the compiler nor clippy warns", run: clippy },
@@ -26,6 +26,12 @@ const STAGES: [Stage; 8] = [
     Stage { name: "deny", about: "licences, crates and sources are allowed ones", run: deny::check },
     Stage { name: "test", about: "the tests pass", run: test },
     Stage { name: "sim", about: "the engine keeps its promises in a few thousand simulations", run: sim },
+    Stage {
+        name: "fuzz",
+        about: "the fuzz targets bear their corpus and some thousand mutants of it",
+        run: fuzz::small,
+    },
+    Stage { name: "api", about: "schemathesis finds the API to be as its document says", run: schemathesis::small },
     Stage { name: "doctest", about: "the examples in the documentation pass", run: doctest },
 ];
 

@@ -15,7 +15,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need {
         what: "a C compiler with its headers, for the bundled SQLite and for ring",
         package: "build-essential",
@@ -23,6 +23,11 @@ const NEEDS: [Need; 3] = [
     },
     Need { what: "root certificates, to fetch crates", package: "ca-certificates", present: trusts_roots },
     Need { what: "strace, to make a disk fail under the server in a test", package: "strace", present: traces },
+    Need {
+        what: "Python with virtual environments, for schemathesis",
+        package: "python3-venv",
+        present: makes_environments,
+    },
 ];
 
 /// How packages can be installed here.
@@ -101,6 +106,11 @@ fn compiles_c() -> bool {
     };
     let written = child.stdin.take().is_some_and(|mut input| input.write_all(b"#include <stdlib.h>\n").is_ok());
     child.wait().is_ok_and(|status| status.success()) && written
+}
+
+/// Whether Python can make a virtual environment with an installer in it, which Debian's own cannot by itself.
+fn makes_environments() -> bool {
+    CommandLine::new("python3 -c").arg("import ensurepip, venv").succeeds()
 }
 
 /// Whether the package of root certificates is installed; a system without dpkg has its own way of having them.

@@ -6,8 +6,10 @@ mod ci;
 mod command;
 mod crash;
 mod deny;
+mod fuzz;
 mod machine;
 mod planted;
+mod schemathesis;
 mod tidy;
 mod workspace;
 
@@ -33,6 +35,10 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["test"] => ci::run_with_setup(&Workspace::load()?),
         ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
         ["sim", ref options @ ..] => sim(options).run(),
+        ["fuzz", ref options @ ..] => fuzz::run(&Workspace::load()?, &fuzz::Options::read(options)?),
+        ["schemathesis", ref options @ ..] => {
+            schemathesis::run(&Workspace::load()?, &schemathesis::Options::read(options)?)
+        }
         ["planted"] => planted::run(&Workspace::load()?),
         ["tidy"] => tidy::run(&Workspace::load()?),
         ["crash", ref options @ ..] => crash::run(options),
@@ -65,8 +71,11 @@ fn usage() -> String {
          cargo xtask tidy                           check the house rules\n\
          cargo xtask sim --seeds N [--from S]       simulate the engine from N seeds, under every fault\n\
          cargo xtask sim --seed S [--trace]         simulate from one seed, and say what happens\n\
+         cargo xtask fuzz [TARGET] [--seconds S]    throw mutated bytes at a target, or at each: {}\n\
+         cargo xtask schemathesis [--examples N]    ask the server whatever its OpenAPI document lets one ask\n\
          cargo xtask planted                        break the code on purpose, and see that it is noticed\n\
          cargo xtask crash --kills N [--seed S]     kill the server at its failpoints and at any time, N times",
-        ci::stage_names()
+        ci::stage_names(),
+        fuzz::TARGETS.join(", ")
     )
 }

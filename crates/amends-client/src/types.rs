@@ -181,6 +181,7 @@ pub struct SagaQuery {
     pub cursor: Option<String>,
     /// The page's length, 1 to 500; 50 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
@@ -189,6 +190,7 @@ pub struct SagaQuery {
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// One sentence.
+    #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
     pub reason: String,
 }
 
@@ -303,6 +305,7 @@ pub struct DeadLetterQuery {
     pub definition: Option<String>,
     /// Only those of this saga.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(format = "uuid")]
     pub saga: Option<String>,
     /// The settled ones too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -312,6 +315,7 @@ pub struct DeadLetterQuery {
     pub cursor: Option<String>,
     /// The page's length, 1 to 500; 50 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 
@@ -325,6 +329,7 @@ pub struct ResolveDeadLetter {
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub output: Value,
     /// How the person knows, and why.
+    #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
     pub reason: String,
 }
 
@@ -365,12 +370,14 @@ pub struct AuditEntry {
 pub struct AuditQuery {
     /// Only those of this saga.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(format = "uuid")]
     pub saga: Option<String>,
     /// Where the page begins: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// The page's length, 1 to 500; 50 if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u32>,
 }
 

@@ -7,6 +7,7 @@
 mod guard;
 
 use crate::orchestrator::OutgoingCall;
+use crate::retry_after;
 use crate::settings::{Participant, Secret, Settings};
 use amends_core::answer::{Answer, Response};
 use amends_core::limits;
@@ -137,7 +138,9 @@ fn deadline(now: SystemTime, timeout_ms: u64) -> String {
 /// Reads a response to its end, or to the bound.
 async fn receive(response: http::Response<Incoming>) -> Answer {
     let status = response.status().as_u16();
-    let retry_after_ms = retry_after_ms(response.headers());
+    let headers = response.headers();
+    let retry_after_ms =
+        headers.get(RETRY_AFTER).and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
     let is_text = is_declared_text(response.headers());
     let mut kept = Vec::new();
     let mut body = response.into_body();
@@ -195,17 +198,6 @@ fn is_deeper(value: &Value, bound: usize) -> bool {
 
 fn is_declared_text(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| kind.starts_with("text/"))
-}
-
-/// `Retry-After` (RFC 9110 §10.2.3) in milliseconds: seconds, or a date.
-fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(seconds.saturating_mul(1_000));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    let left = date.duration_since(SystemTime::now()).unwrap_or_default();
-    u64::try_from(left.as_millis()).ok()
 }
 
 impl Secret {

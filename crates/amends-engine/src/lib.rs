@@ -10,6 +10,7 @@
 mod codec;
 mod egress;
 pub mod orchestrator;
+pub mod retry_after;
 mod settings;
 mod shell;
 mod snapshot;

@@ -37,7 +37,10 @@ fn seen(status: Status, step: StepStatus, calls: (usize, usize, usize)) -> Seen 
 }
 
 async fn run(action: Vec<Behaviour>, undo: Vec<Behaviour>) -> Seen {
-    let shop = Scripted::start().await;
+    run_at(&Scripted::start().await, action, undo).await
+}
+
+async fn run_at(shop: &Scripted, action: Vec<Behaviour>, undo: Vec<Behaviour>) -> Seen {
     shop.answers("/step", action).answers("/step/undo", undo);
     let engine = engine(shop.address, DEFINITION).await;
     let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
@@ -137,6 +140,128 @@ async fn answers_that_never_end_or_are_too_large_do_not_count_as_lost() {
     assert_eq!(run(vec![json(200, &deep)], vec![]).await, done(), "a body too deep is not kept");
     let slow_head = Behaviour::Endless(b"HTTP/1.1 200 OK\r\nx-header: ".to_vec());
     assert_eq!(run(vec![slow_head], vec![json(200, "{}")]).await, unknown(), "headers without an end");
+}
+
+#[tokio::test]
+async fn answers_that_are_no_http() {
+    let lines = "x-many: 1\r\n".repeat(10_000);
+    let with = |head: &str, rest: &str| raw(&format!("HTTP/1.1 200 OK\r\n{head}\r\n{rest}"));
+    let bytes = |bytes: &[u8]| Behaviour::Raw(bytes.to_vec());
+    let rows: Vec<(&str, Behaviour, Seen)> = vec![
+        ("a header of a megabyte", with(&format!("x: {}\r\n", "y".repeat(1024 * 1024)), ""), unknown()),
+        ("ten thousand headers", with(&lines, ""), unknown()),
+        ("a status of letters", raw("HTTP/1.1 abc OK\r\n\r\n"), unknown()),
+        ("a status of two digits", raw("HTTP/1.1 20 OK\r\n\r\n"), unknown()),
+        ("a status that HTTP does not define", raw("HTTP/1.1 999 OK\r\ncontent-length: 0\r\n\r\n"), unknown()),
+        ("another protocol", raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\r\n"), unknown()),
+        ("a version that there is not", raw("HTTP/7.0 200 OK\r\n\r\n"), unknown()),
+        ("a header without a colon", with("nonsense\r\n", ""), unknown()),
+        ("a header with NUL", with("x: \0\r\n", ""), unknown()),
+        (
+            "a header that is not UTF-8",
+            bytes(b"HTTP/1.1 200 OK\r\nretry-after: \xff\r\ncontent-length: 0\r\n\r\n"),
+            done(),
+        ),
+        ("lengths that contradict", with("content-length: 1\r\ncontent-length: 2\r\n", "xx"), unknown()),
+        ("a length below zero", with("content-length: -1\r\n", ""), unknown()),
+        ("a length beyond counting", with("content-length: 99999999999999999999999\r\n", ""), unknown()),
+        ("a length too short", with("content-length: 2\r\n", "{}and more"), done()),
+        ("a chunk that is none", with("transfer-encoding: chunked\r\n", "zz\r\n{}\r\n0\r\n\r\n"), unknown()),
+        ("a chunk beyond counting", with("transfer-encoding: chunked\r\n", "FFFFFFFFFFFFFFFFF\r\n{}"), unknown()),
+        ("a chunk without the end", with("transfer-encoding: chunked\r\n", "2\r\n{}\r\n"), unknown()),
+        ("text that is not UTF-8", bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n\"\xff\xfe\""), done()),
+        ("JSON of great depth", json(200, &"[".repeat(200_000)), done()),
+        ("a number beyond counting", json(200, &"9".repeat(100_000)), done()),
+        ("TLS where none was asked for", bytes(b"\x15\x03\x01\x00\x02\x02\x46"), unknown()),
+    ];
+    for (name, behaviour, expected) in rows {
+        assert_eq!(run(vec![behaviour], vec![json(200, "{}")]).await, expected, "{name}");
+    }
+}
+
+/// Whoever sends without end is cut off: no call takes longer than its time, and no more is read than is kept.
+#[tokio::test]
+async fn answers_without_an_end() {
+    const MIB: u64 = 1024 * 1024;
+    let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 0x10000], b"\r\n".to_vec()].concat();
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}").into_bytes();
+    let early = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".to_vec();
+    // What the system itself buffers is on top of what is read.
+    let rows: Vec<(&str, Behaviour, Seen, u64)> = vec![
+        ("a head by drops", Behaviour::Drip(vec![], head("x-long: xxxxxxxxxxxxxxxx")), unknown(), MIB),
+        ("a header by drops", Behaviour::Drip(head("x-long: "), b"x".to_vec()), unknown(), MIB),
+        ("a body by drops", Behaviour::Drip(head("content-length: 9999\r\n\r\n"), b"x".to_vec()), unknown(), MIB),
+        (
+            "chunks by drops",
+            Behaviour::Drip(head("transfer-encoding: chunked\r\n\r\n"), b"1\r\nx\r\n".to_vec()),
+            unknown(),
+            MIB,
+        ),
+        ("early hints for ever", Behaviour::Flood(vec![], early), unknown(), u64::MAX),
+        ("headers for ever", Behaviour::Flood(head(""), b"x-more: 1\r\n".to_vec()), unknown(), 64 * MIB),
+        (
+            "ten gigabytes",
+            Behaviour::Flood(head("content-length: 10000000000\r\n\r\n"), b"x".to_vec()),
+            done(),
+            64 * MIB,
+        ),
+        ("chunks for ever", Behaviour::Flood(head("transfer-encoding: chunked\r\n\r\n"), chunk), done(), 64 * MIB),
+    ];
+    for (name, behaviour, expected, most) in rows {
+        let shop = Scripted::start().await;
+        let seen = run_at(&shop, vec![behaviour], vec![json(200, "{}")]).await;
+        let requests = seen.calls.0;
+        assert_eq!(seen, expected, "{name}");
+        for _ in 0..requests {
+            let taken = shop.taken().await;
+            assert!(taken <= most, "{name}: {taken} bytes were taken");
+        }
+    }
+}
+
+/// What comes after an answer on a connection that is kept is not taken for the answer to the next request.
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_yet() {
+    let one = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+    let shop = Scripted::start().await;
+    shop.answers("/before", [Behaviour::Kept(format!("{one}{one}").into_bytes())]);
+    shop.answers("/step", [json(402, "{}")]);
+    let engine = engine(shop.address, DEFINITION).await;
+    let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+    assert_eq!(shop.arrived("/step").len(), 1);
+    assert_eq!((saga.status(), saga.steps[1].status()), (Status::Compensated, StepStatus::Refused));
+}
+
+/// A participant that is spoken to by TLS and does not speak it, or says nothing: the request was not sent.
+#[tokio::test]
+async fn no_tls_and_nothing_sent() {
+    let garbage = |reads: bool| async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if reads {
+                    let said = tokio::io::AsyncWriteExt::write_all(&mut stream, &[0x16; 64 * 1024]).await;
+                    drop(said);
+                }
+                open.push(stream);
+            }
+        });
+        address
+    };
+    for answers in [true, false] {
+        let (shop, peer) = (Scripted::start().await, garbage(answers).await);
+        let definition = DEFINITION.replace("shop:/step\"", "secret:/step\"");
+        let engine = support::engine_with(shop.address, &definition, |settings| {
+            let url = format!("https://{peer}").parse().expect("an address makes a URL");
+            settings.participants.insert("secret".into(), amends_engine::Participant::at(url));
+        })
+        .await;
+        let saga = outcome(&engine, "table", value!({ "id": "o-1" })).await.saga;
+        assert_eq!((saga.status(), saga.steps[1].status()), (Status::Compensated, StepStatus::Refused));
+        assert_eq!((saga.steps[1].attempts, shop.arrived("/step/undo").len()), (2, 0), "nothing was sent");
+    }
 }
 
 #[tokio::test]

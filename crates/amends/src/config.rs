@@ -61,6 +61,8 @@ pub struct Http {
     pub header_read_timeout_ms: u64,
     /// How long a caller may take to send a request's body.
     pub body_read_timeout_ms: u64,
+    /// How long a caller may leave what is sent to it unread before it is cut off.
+    pub answer_write_timeout_ms: u64,
     /// Connections open at once; more wait to be accepted.
     pub connections: usize,
     /// Names that a request may call the server by (`Host`), besides `localhost` and addresses of the loopback.

@@ -6,6 +6,7 @@
 
 mod definitions;
 mod listener;
+mod patience;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use amends::config::{Config, FlagValue, Sources};
 use amends::server::Server;
 use reqwest::{Client, Method};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -50,11 +51,13 @@ fn the_document_changes_only_on_purpose() {
 #[test]
 fn every_operation_says_what_it_is_and_answers_with_problems_as_such() {
     let document = document();
+    let mut ids = BTreeSet::new();
     for (method, path) in endpoints(&document) {
         let operation = &document["paths"][&path][method.as_str().to_lowercase()];
         let place = format!("{method} {path}");
         assert!(operation["summary"].is_string(), "{place} has no summary");
-        assert!(operation["operationId"].is_string(), "{place} has no id");
+        let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{place} has no id"));
+        assert!(ids.insert(id.to_owned()), "{id} is the id of {place} and of another operation");
         assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{place}");
         for (status, response) in operation["responses"].as_object().unwrap() {
             let content = response["content"].as_object().unwrap();

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 /// What a participant does with one request.
 #[derive(Clone, Debug)]
@@ -23,6 +24,10 @@ pub enum Behaviour {
     Silence,
     /// Sends these bytes, and then others without end.
     Endless(Vec<u8>),
+    /// Sends the first bytes, and then the second again and again, as fast as they are taken.
+    Flood(Vec<u8>, Vec<u8>),
+    /// Sends the first bytes, and then the second again and again, one byte every ten milliseconds.
+    Drip(Vec<u8>, Vec<u8>),
 }
 
 /// A complete answer with a JSON body.
@@ -54,15 +59,21 @@ pub struct Scripted {
     pub address: std::net::SocketAddr,
     scripts: Arc<Mutex<BTreeMap<String, VecDeque<Behaviour>>>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
+    /// Of each flood and drip that has ended: how many bytes were taken of it.
+    taken: mpsc::UnboundedSender<u64>,
+    ends: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<u64>>>,
 }
 
 impl Scripted {
     pub async fn start() -> Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (taken, ends) = mpsc::unbounded_channel();
         let participant = Scripted {
             address: listener.local_addr().expect("a bound socket has an address"),
             scripts: Arc::default(),
             arrived: Arc::default(),
+            taken,
+            ends: Arc::new(tokio::sync::Mutex::new(ends)),
         };
         let serving = participant.clone();
         tokio::spawn(async move {
@@ -83,6 +94,14 @@ impl Scripted {
     pub fn arrived(&self, path: &str) -> Vec<Arrived> {
         let arrived = self.arrived.lock().expect("no test panics here");
         arrived.iter().filter(|request| request.path == path).cloned().collect()
+    }
+
+    /// Waits for the end of a flood or a drip, which is the engine's to make, and says how much was taken of it.
+    pub async fn taken(&self) -> u64 {
+        let patience = std::time::Duration::from_secs(30);
+        let mut ends = self.ends.lock().await;
+        let end = tokio::time::timeout(patience, ends.recv()).await;
+        end.expect("the engine ends the connection").expect("the sender is as old as the receiver")
     }
 
     async fn serve(&self, stream: TcpStream) -> Option<()> {
@@ -125,6 +144,29 @@ impl Scripted {
                 stream.write_all(&bytes).await.ok()?;
                 let more = vec![b'x'; 64 * 1024];
                 while stream.write_all(&more).await.is_ok() {}
+            }
+            Behaviour::Flood(bytes, more) => {
+                stream.write_all(&bytes).await.ok()?;
+                let more = more.repeat((64 * 1024 / more.len()).max(1));
+                let mut taken = 0;
+                while stream.write_all(&more).await.is_ok() {
+                    taken += more.len() as u64;
+                }
+                self.taken.send(taken).ok()?;
+            }
+            Behaviour::Drip(bytes, drops) => {
+                stream.get_mut().set_nodelay(true).ok()?;
+                stream.write_all(&bytes).await.ok()?;
+                let mut ticks = tokio::time::interval(std::time::Duration::from_millis(10));
+                let mut taken = 0;
+                for byte in drops.into_iter().cycle() {
+                    ticks.tick().await;
+                    if stream.write_all(&[byte]).await.is_err() {
+                        break;
+                    }
+                    taken += 1;
+                }
+                self.taken.send(taken).ok()?;
             }
         }
         Some(false)

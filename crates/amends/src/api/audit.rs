@@ -13,6 +13,7 @@ use axum::extract::State;
 #[utoipa::path(
     get,
     path = "/v1/audit",
+    operation_id = "list_audit",
     tag = "operations",
     params(AuditQuery),
     responses(

@@ -19,6 +19,7 @@ use uuid::Uuid;
 #[utoipa::path(
     get,
     path = "/v1/dead-letters",
+    operation_id = "list_dead_letters",
     tag = "dead letters",
     params(DeadLetterQuery),
     responses(
@@ -46,8 +47,9 @@ pub(crate) async fn list(
 #[utoipa::path(
     get,
     path = "/v1/dead-letters/{id}",
+    operation_id = "get_dead_letter",
     tag = "dead letters",
-    params(("id" = String, Path, description = "The dead letter's id: the saga's id, a dot, a number")),
+    params(("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id: the saga's id, a dot, a number")),
     responses(
         (status = 200, description = "The dead letter", body = DeadLetter),
         (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
@@ -74,9 +76,10 @@ pub(crate) async fn get(
 #[utoipa::path(
     post,
     path = "/v1/dead-letters/{id}/retry",
+    operation_id = "retry_dead_letter",
     tag = "dead letters",
     params(
-        ("id" = String, Path, description = "The dead letter's id"),
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,
@@ -99,9 +102,10 @@ pub(crate) async fn retry(
 #[utoipa::path(
     post,
     path = "/v1/dead-letters/{id}/resolve",
+    operation_id = "resolve_dead_letter",
     tag = "dead letters",
     params(
-        ("id" = String, Path, description = "The dead letter's id"),
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = ResolveDeadLetter,
@@ -133,9 +137,10 @@ pub(crate) async fn resolve(
 #[utoipa::path(
     post,
     path = "/v1/dead-letters/{id}/skip",
+    operation_id = "skip_dead_letter",
     tag = "dead letters",
     params(
-        ("id" = String, Path, description = "The dead letter's id"),
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,

@@ -18,9 +18,13 @@ use http::StatusCode;
 #[utoipa::path(
     put,
     path = "/v1/definitions/{name}",
+    operation_id = "put_definition",
     tag = "definitions",
     params(("name" = String, Path, description = "The definition's name: the same as in `saga:`")),
-    request_body(content = String, content_type = "application/yaml", description = "At most 256 KiB"),
+    request_body(description = "The definition, at most 256 KiB", content(
+        (serde_json::Value = "application/yaml"),
+        (serde_json::Value = "application/json"),
+    )),
     responses(
         (status = 201, description = "It is stored and current", body = Definition),
         (status = 200, description = "It was stored and current already", body = Definition),
@@ -60,6 +64,7 @@ pub(crate) async fn put(
 #[utoipa::path(
     get,
     path = "/v1/definitions/{name}",
+    operation_id = "get_definition",
     tag = "definitions",
     params(("name" = String, Path, description = "The definition's name")),
     responses(
@@ -78,10 +83,11 @@ pub(crate) async fn get(
 #[utoipa::path(
     get,
     path = "/v1/definitions/{name}/versions/{version}",
+    operation_id = "get_definition_version",
     tag = "definitions",
     params(
         ("name" = String, Path, description = "The definition's name"),
-        ("version" = String, Path, description = "The version: the SHA-256 of the content in hexadecimal"),
+        ("version" = String, Path, pattern = "^[0-9a-f]{64}$", description = "The version: the SHA-256 of the content in hexadecimal"),
     ),
     responses(
         (status = 200, description = "The definition", body = Definition),
@@ -99,6 +105,7 @@ pub(crate) async fn version(
 #[utoipa::path(
     get,
     path = "/v1/definitions",
+    operation_id = "list_definitions",
     tag = "definitions",
     responses((status = 200, description = "All definitions, by name", body = Page<Definition>))
 )]

@@ -13,6 +13,7 @@ use uuid::Uuid;
 #[utoipa::path(
     get,
     path = "/healthz",
+    operation_id = "is_alive",
     tag = "operations",
     responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
 )]
@@ -24,6 +25,7 @@ pub(crate) async fn alive() -> &'static str {
 #[utoipa::path(
     get,
     path = "/readyz",
+    operation_id = "is_ready",
     tag = "operations",
     responses(
         (status = 200, description = "It does", body = String, content_type = "text/plain"),
@@ -51,6 +53,7 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<&'static str, Api
 #[utoipa::path(
     get,
     path = "/v1/statistics",
+    operation_id = "get_statistics",
     tag = "operations",
     responses((status = 200, description = "The counts", body = Statistics))
 )]
@@ -62,6 +65,7 @@ pub(crate) async fn statistics(State(app): State<Shared>) -> Result<Json<Statist
 #[utoipa::path(
     get,
     path = "/metrics",
+    operation_id = "get_metrics",
     tag = "operations",
     responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
 )]

@@ -33,6 +33,7 @@ pub(crate) struct EventQuery {
     /// Where the page begins: `next` of the page before.
     cursor: Option<String>,
     /// The page's length, 1 to 1000; 1000 if not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
@@ -44,9 +45,10 @@ pub(crate) struct EventQuery {
 #[utoipa::path(
     get,
     path = "/v1/sagas/{id}/events",
+    operation_id = "list_events",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         EventQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "For a stream: the last sequence that was seen"),
     ),

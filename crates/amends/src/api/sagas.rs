@@ -23,6 +23,7 @@ use uuid::Uuid;
 #[utoipa::path(
     post,
     path = "/v1/sagas/{definition_or_id}",
+    operation_id = "start_saga",
     tag = "sagas",
     params(
         ("definition_or_id" = String, Path, description = "The definition's name"),
@@ -81,8 +82,9 @@ fn answer(started: &Started, wait: Option<u64>) -> Response {
 #[utoipa::path(
     get,
     path = "/v1/sagas/{definition_or_id}",
+    operation_id = "get_saga",
     tag = "sagas",
-    params(("definition_or_id" = String, Path, description = "The saga's id")),
+    params(("definition_or_id" = String, Path, format = "uuid", description = "The saga's id")),
     responses(
         (status = 200, description = "The saga", body = Saga),
         (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
@@ -97,6 +99,7 @@ pub(crate) async fn get(State(app): State<Shared>, Segments(id): Segments<String
 #[utoipa::path(
     get,
     path = "/v1/sagas",
+    operation_id = "list_sagas",
     tag = "sagas",
     params(SagaQuery),
     responses(
@@ -124,9 +127,10 @@ pub(crate) async fn list(
 #[utoipa::path(
     post,
     path = "/v1/sagas/{id}/cancel",
+    operation_id = "cancel_saga",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,
@@ -150,9 +154,10 @@ pub(crate) async fn cancel(
 #[utoipa::path(
     post,
     path = "/v1/sagas/{id}/pause",
+    operation_id = "pause_saga",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,
@@ -175,9 +180,10 @@ pub(crate) async fn pause(
 #[utoipa::path(
     post,
     path = "/v1/sagas/{id}/resume",
+    operation_id = "resume_saga",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,
@@ -200,9 +206,10 @@ pub(crate) async fn resume(
 #[utoipa::path(
     post,
     path = "/v1/sagas/{id}/steps/{step}/complete",
+    operation_id = "complete_step",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("step" = String, Path, description = "The step's name"),
     ),
     request_body = CompleteStep,
@@ -224,9 +231,10 @@ pub(crate) async fn complete(
 #[utoipa::path(
     post,
     path = "/v1/sagas/{id}/steps/{step}/fail",
+    operation_id = "fail_step",
     tag = "sagas",
     params(
-        ("id" = String, Path, description = "The saga's id"),
+        ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("step" = String, Path, description = "The step's name"),
     ),
     request_body = Reason,

@@ -115,12 +115,14 @@ fn limits(mut section: Section<'_>) -> Option<usize> {
 fn http(mut section: Section<'_>) -> Http {
     let header_read_timeout_ms = section.value("header_read_timeout", |node| values::duration(node, 100));
     let body_read_timeout_ms = section.value("body_read_timeout", |node| values::duration(node, 100));
+    let answer_write_timeout_ms = section.value("answer_write_timeout", |node| values::duration(node, 100));
     let connections = section.value("connections", |node| values::number(node, 1..=1_000_000));
     let hosts = section.value("hosts", values::texts);
     section.finish();
     Http {
         header_read_timeout_ms: header_read_timeout_ms.unwrap_or(30_000),
         body_read_timeout_ms: body_read_timeout_ms.unwrap_or(30_000),
+        answer_write_timeout_ms: answer_write_timeout_ms.unwrap_or(30_000),
         connections: connections.map_or(4_096, |number| number as usize),
         hosts: hosts.unwrap_or_default().into_iter().map(|host| host.to_ascii_lowercase()).collect(),
     }

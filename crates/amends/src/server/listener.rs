@@ -1,6 +1,7 @@
 //! Accepts connections and serves HTTP/1.1 on them. There is no HTTP/2 here: without TLS no browser speaks it, and
 //! what it would add are ways to keep a server busy.
 
+use super::patience::Patient;
 use crate::api::Health;
 use crate::config::Http;
 use axum::Router;
@@ -27,6 +28,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, http: Http, he
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_millis(http.header_read_timeout_ms))
         .max_buf_size(HEAD_BYTES);
+    let patience = Duration::from_millis(http.answer_write_timeout_ms);
     let places = Arc::new(Semaphore::new(http.connections));
     let open = GracefulShutdown::new();
     let mut stopping = std::pin::pin!(stopped(health));
@@ -40,7 +42,7 @@ pub(super) async fn accept(listener: TcpListener, router: Router, http: Http, he
             () = &mut stopping => break,
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = open.watch(protocol.serve_connection(TokioIo::new(stream), service));
+        let connection = open.watch(protocol.serve_connection(TokioIo::new(Patient::new(stream, patience)), service));
         tokio::spawn(async move {
             // A connection that breaks is its caller's business; the requests on it are logged one by one.
             if let Err(error) = connection.await {
