@@ -130,10 +130,10 @@ impl World {
         match asked {
             Asked::Start { client, try_number } => return self.start_answered(client, try_number, &result),
             Asked::End { saga } => {
-                if let Ok(Reply::Saga(snapshot)) = &result {
-                    if !is_settled(&snapshot.saga) {
-                        return Err(format!("{saga}: somebody was told its end before it had ended"));
-                    }
+                if let Ok(Reply::Saga(snapshot)) = &result
+                    && !is_settled(&snapshot.saga)
+                {
+                    return Err(format!("{saga}: somebody was told its end before it had ended"));
                 }
             }
             Asked::Order { reason } => {
