@@ -101,3 +101,6 @@ pub(crate) fn run(bytes: &[u8]) {
         assert_eq!(again.version, definition.version, "the notation does not make another version");
     }
 }
+
+#[cfg(test)]
+mod tests;

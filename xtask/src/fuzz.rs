@@ -85,8 +85,10 @@ fn mutate(workspace: &Workspace, target: &str, seconds: u32) -> Result<()> {
 fn guided(workspace: &Workspace) -> Option<PathBuf> {
     let host = CommandLine::new("rustc --print host-tuple").output()?;
     let (host, folder) = (host.trim(), workspace.target.join("fuzz-guided"));
+    // The same versions as in the product; cargo adds libFuzzer's.
+    std::fs::copy(workspace.root.join("Cargo.lock"), workspace.root.join("fuzz/guided/Cargo.lock")).ok()?;
     // With a target named, build scripts and macros are built without the counters.
-    let built = CommandLine::new("cargo build --quiet --release --locked --manifest-path")
+    let built = CommandLine::new("cargo build --quiet --release --manifest-path")
         .arg(workspace.root.join("fuzz/guided/Cargo.toml").display())
         .args(&format!("--target {host} --target-dir"))
         .arg(folder.display())

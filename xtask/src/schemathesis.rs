@@ -67,7 +67,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .arg(path(&program))
         .args("--no-color run --checks all --exclude-checks")
         .arg(EXCLUDED)
-        .args("--continue-on-failure --warnings off --request-timeout 30 --generation-database none")
+        .args("--continue-on-failure --suppress-health-check too_slow --warnings off --request-timeout 30 --generation-database none")
         .args(&format!("--max-examples {} --seed {} --url {}", options.examples, options.seed, server.url))
         .arg(format!("{}/openapi.json", server.url))
         .env("AMENDS_MET", &path(&met))
