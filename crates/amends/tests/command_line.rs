@@ -441,6 +441,28 @@ async fn served(command: &mut Command) -> (String, Option<i32>, String) {
     (first, output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Whoever started it may have looked at its first line and gone.
+#[tokio::test]
+async fn a_server_whose_output_nobody_reads_serves_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = amends("serve --exit-with-parent --listen 127.0.0.1:0", directory.path());
+    let mut child = command.stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = timeout(PATIENCE, said.next_line()).await.unwrap().unwrap().expect("it says that nobody reads");
+        if let (true, Some((_, address))) = (line.contains("nobody reads"), line.split_once("address=")) {
+            break address.to_owned();
+        }
+    };
+    let client = amends_client::Client::new(&format!("http://{address}")).unwrap();
+    assert!(client.is_ready().await);
+    drop(child.stdin.take());
+    let ended = timeout(PATIENCE, child.wait()).await.unwrap().unwrap();
+    assert_eq!(ended.code(), Some(0));
+}
+
 #[tokio::test]
 async fn the_environment_lies_over_the_file_and_flags_over_both() {
     let directory = tempfile::tempdir().unwrap();

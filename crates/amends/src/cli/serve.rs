@@ -39,7 +39,10 @@ pub(super) async fn run(arguments: ServeArgs) -> Outcome {
     // From here on a signal stops the server in order, also while it starts.
     let stop = Stop::new(arguments.exit_with_parent)?;
     let server = Server::start(&config).await?;
-    output::print(&greeting(&server, &config))?;
+    // Other commands end when nobody reads what they print. A server serves all the same.
+    if output::print(&greeting(&server, &config)).is_err() {
+        tracing::warn!(address = %server.address(), "nobody reads what the server prints; it serves all the same");
+    }
     server.run(stop.signalled()).await?;
     Ok(ExitCode::SUCCESS)
 }
