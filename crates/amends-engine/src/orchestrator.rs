@@ -384,7 +384,6 @@ impl Orchestrator {
         // What has nothing to do for a while stays in memory only while there is plenty of room.
         let has_plenty = self.live.len() < self.settings.live_sagas / 2;
         let keep_until = has_plenty.then(|| self.now.plus(self.settings.keep_ms));
-        let is_undoing = self.lanes.has_message_of(id);
         let live = self.live.get_mut(&id).expect("decisions are about a saga in memory");
         let mut staged = Staged::new(live.snapshot.saga.clone());
         for (cause, decision) in decisions {
@@ -394,7 +393,7 @@ impl Orchestrator {
             // What is not begun now must be found at the next start: what is owned is freed when this engine retires.
             Rest::Until(_) | Rest::Parked if self.closed => Rest::Owned,
             // The answer to a compensation in flight is still to be recorded, even if the saga is held.
-            Rest::Until(_) | Rest::Parked if is_undoing => Rest::Owned,
+            Rest::Until(_) | Rest::Parked if self.lanes.has_message_of(id) => Rest::Owned,
             rest @ (Rest::Owned | Rest::Until(_) | Rest::Parked | Rest::Finished(_)) => rest,
         };
         let mut commit = writes::commit(&writes::Decided {

@@ -37,8 +37,8 @@ pub(crate) enum Happening {
     Input { life: Life, input: Box<Input> },
     /// An operation reaches the store.
     Store { life: Life, incarnation: Uuid, output: Box<Output> },
-    /// A request reaches its participant; `asks` waits for the answer.
-    Arrives { request: Request, asks: Option<Asks>, is_duplicate: bool },
+    /// A request reaches its participant; `asks` waits for the answer, which for a duplicate is nobody.
+    Arrives { request: Request, asks: Option<Asks> },
     /// The work on a request ends.
     Finishes { request: Request, asks: Option<Asks>, work: Work },
     /// A caller hears, or gives up.
@@ -208,7 +208,7 @@ impl World {
         match happening {
             Happening::Input { life, input } => self.hand_in(life, *input),
             Happening::Store { life, incarnation, output } => return self.reach_store(life, incarnation, *output),
-            Happening::Arrives { request, asks, is_duplicate } => self.arrive(request, asks, is_duplicate),
+            Happening::Arrives { request, asks } => self.arrive(request, asks),
             Happening::Finishes { request, asks, work } => return self.finish(&request, asks, work),
             Happening::Hears { asks, answer } => self.hear(asks, answer),
             Happening::Starts(process) => self.start(process),

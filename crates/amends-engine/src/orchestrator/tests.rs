@@ -428,6 +428,9 @@ fn a_saga_that_is_set_aside_while_it_is_undone_goes_on_where_it_was() {
     world.order(2, id, Order::Settle { letter, settlement: Settlement::Retry, operator: operator() });
     world.run_for(120_000);
     assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
+    // The attempt that was lost with the first process counts: it may have undone the effect.
+    let attempts: Vec<_> = world.calls_to("second", Direction::Compensation).iter().map(|call| call.attempt).collect();
+    assert!(attempts.len() == 2 && attempts[1] > attempts[0], "{attempts:?}");
 }
 
 /// The store gives a saga out that it was told to put to rest, and says so before it says that it was put to rest.

@@ -60,11 +60,11 @@ impl World {
             self.rng.u64(1..5)
         };
         self.participants.expect(&request);
-        self.after(delay_ms, Happening::Arrives { request, asks: Some(asks), is_duplicate: false });
+        self.after(delay_ms, Happening::Arrives { request, asks: Some(asks) });
     }
 
     /// A request reaches its participant.
-    pub(super) fn arrive(&mut self, request: Request, asks: Option<Asks>, is_duplicate: bool) {
+    pub(super) fn arrive(&mut self, request: Request, asks: Option<Asks>) {
         match self.participants.arrive(&request, self.now, &mut self.coverage) {
             Arrival::Answered(answer) => {
                 self.participants.forget(&request);
@@ -74,12 +74,12 @@ impl World {
                 let work = self.draw_work(&request);
                 let is_slow = self.strikes(self.plan.chaos.slow_work);
                 let took_ms = if is_slow { self.rng.u64(200..1_500) } else { self.rng.u64(1..30) };
-                if !is_duplicate && request.honours_key && self.strikes(self.plan.chaos.duplicate) {
+                if asks.is_some() && request.honours_key && self.strikes(self.plan.chaos.duplicate) {
                     let again_ms = self.rng.u64(1..400);
                     if work == Work::Succeeds {
                         self.participants.expect(&request);
                         let request = request.clone();
-                        self.after(again_ms, Happening::Arrives { request, asks: None, is_duplicate: true });
+                        self.after(again_ms, Happening::Arrives { request, asks: None });
                     }
                 }
                 self.after(took_ms, Happening::Finishes { request, asks, work });
