@@ -25,16 +25,16 @@ pub struct RetryPolicy {
 impl RetryPolicy {
     /// Of an action, where the definition says nothing.
     pub const ACTION: RetryPolicy =
-        RetryPolicy { attempts: 5, initial_ms: 200, factor: 2.0, max_ms: 10_000, total_ms: 5 * 60_000 };
+        RetryPolicy { attempts: 5, initial_ms: 200, factor: 2.0, max_ms: 10_000, total_ms: 300_000 };
     /// Of a retriable step: patient, for nothing may be undone any more.
     pub const RETRIABLE: RetryPolicy =
-        RetryPolicy { attempts: 20, initial_ms: 200, factor: 2.0, max_ms: 60_000, total_ms: 60 * 60_000 };
+        RetryPolicy { attempts: 20, initial_ms: 200, factor: 2.0, max_ms: 60_000, total_ms: 3_600_000 };
     /// Of a compensation: patient, for giving up means waking a person.
     pub const COMPENSATION: RetryPolicy =
-        RetryPolicy { attempts: 12, initial_ms: 500, factor: 2.0, max_ms: 60_000, total_ms: 60 * 60_000 };
+        RetryPolicy { attempts: 12, initial_ms: 500, factor: 2.0, max_ms: 60_000, total_ms: 3_600_000 };
     /// Of a probe.
     pub const PROBE: RetryPolicy =
-        RetryPolicy { attempts: 5, initial_ms: 500, factor: 2.0, max_ms: 10_000, total_ms: 5 * 60_000 };
+        RetryPolicy { attempts: 5, initial_ms: 500, factor: 2.0, max_ms: 10_000, total_ms: 300_000 };
 
     /// The delay's ceiling in milliseconds after `failed` attempts (1 after the first).
     #[must_use]

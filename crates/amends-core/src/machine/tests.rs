@@ -23,5 +23,6 @@ mod recovery;
 mod script;
 mod spec;
 mod stage;
+mod transitions;
 mod waits;
 mod world;

@@ -48,6 +48,13 @@ fn chance_is_spread() {
     assert_eq!(spreads.len(), 10_000, "no two places share their chance");
 }
 
+/// The first outputs of SplitMix64 from the seed 0, as its reference implementation gives them.
+#[test]
+fn the_spread_is_that_of_splitmix() {
+    let expected = [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f];
+    assert_eq!([0, 1, 2].map(|index| spread(0, index)), expected);
+}
+
 proptest! {
     #[test]
     fn a_delay_is_within_its_bounds(
