@@ -407,6 +407,12 @@ impl Orchestrator {
         });
         commit.writes.extend(extra);
         live.staged = Some(staged);
+        self.enqueue(commit);
+    }
+
+    fn enqueue(&mut self, commit: Commit) {
+        let has_another = || self.batch.iter().chain(&self.committing).any(|other| other.saga == commit.saga);
+        debug_assert!(!has_another(), "saga {} has two commits at a time", commit.saga);
         self.batch.push(commit);
     }
 

@@ -154,7 +154,7 @@ impl Orchestrator {
         tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
         self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
         self.set_aside.insert(record.id);
-        self.batch.push(writes::quarantine(record, why, self.now));
+        self.enqueue(writes::quarantine(record, why, self.now));
     }
 
     pub(super) fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {

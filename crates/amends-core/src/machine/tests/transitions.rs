@@ -152,6 +152,18 @@ fn every_event_in_every_state() {
     }
 }
 
+/// What a saga in such a state waits for: an answer, a time of its own, or its message.
+#[test]
+fn what_a_state_waits_for() {
+    for (name, state) in states() {
+        let saga = saga(&state, Phase::Forward);
+        assert_eq!(saga.is_calling(), matches!(name, "acting" | "probing"), "{name}");
+        let is_timed = matches!(name, "action-due" | "probe-due" | "waiting" | "sleeping");
+        assert_eq!(state.due_at(), is_timed.then_some(DAWN), "{name}");
+        assert_eq!(state.undone_at(), (name == "compensating").then_some(DAWN), "{name}");
+    }
+}
+
 /// Nothing begins on the way back, and nothing is undone on the way forward. All else may happen on both.
 #[test]
 fn what_belongs_to_one_way() {
