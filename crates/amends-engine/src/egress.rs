@@ -12,6 +12,7 @@ use crate::settings::{Participant, Secret, Settings};
 use amends_core::answer::{Answer, Response};
 use amends_core::limits;
 use amends_core::text::innermost;
+use amends_failpoints::failpoint;
 use bytes::Bytes;
 use guard::GuardedConnector;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -137,6 +138,7 @@ fn deadline(now: SystemTime, timeout_ms: u64) -> String {
 
 /// Reads a response to its end, or to the bound.
 async fn receive(response: http::Response<Incoming>) -> Answer {
+    failpoint!(async CallAnswered);
     let status = response.status().as_u16();
     let headers = response.headers();
     let retry_after_ms =

@@ -119,6 +119,8 @@ points! {
     ReplyBefore "reply.before" Abort,
     /// The intent is durable, and nothing is sent. An error here is a connection that was refused.
     CallBefore "call.before" Error,
+    /// The head of a participant's answer is here, and its body is not read.
+    CallAnswered "call.answered" Delay,
     /// A participant has answered, and the engine does not know.
     CallAfter "call.after" Delay,
     /// The engine was told to stop.

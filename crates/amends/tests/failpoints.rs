@@ -23,7 +23,9 @@ mod support {
 use amends_client::SagaStatus;
 use amends_failpoints::Point;
 use fastrand::Rng;
-use shop::INITIAL_STOCK;
+use serde_json::json;
+use shop::faults::{Direction, Fault, FaultKind, preset};
+use shop::{INITIAL_STOCK, Service};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -82,6 +84,7 @@ fn phase(point: Point) -> Phase {
         | Point::CommitAfter
         | Point::ReplyBefore
         | Point::CallBefore
+        | Point::CallAnswered
         | Point::CallAfter => Phase::Work,
         Point::StopBegun
         | Point::RetireBefore
@@ -176,12 +179,13 @@ async fn hundreds_of_kills() {
     let mut random = seeded();
     let kills = std::env::var("CRASH_KILLS").map_or(100, |kills| kills.parse().expect("CRASH_KILLS is a number"));
     let (began, mut tally, mut violations) = (Instant::now(), BTreeMap::<String, usize>::new(), Vec::new());
-    let mut done = 0;
+    let (mut done, mut retried) = (0, 0);
     while done < kills {
         let plan = plan(KILLS_OF_A_CAMPAIGN.min(kills - done), &mut random);
         let faults = if random.bool() { "some" } else { "many" };
         let found = end_again_and_again(&plan, faults, BETWEEN_ORDERS, &mut random).await;
         done += plan.len();
+        retried += found.retried;
         for kill in &plan {
             *tally.entry(name(*kill)).or_default() += 1;
         }
@@ -194,6 +198,7 @@ async fn hundreds_of_kills() {
     }
     eprintln!("\n{done} kills, {} violations", violations.len());
     assert_eq!(violations, Vec::<String>::new());
+    assert!(retried > 0, "no dead letter was tried again");
 }
 
 /// Any points and any times, the new store's points first. What follows a kill is often one in the recovery from it.
@@ -237,14 +242,15 @@ struct Found {
     completed: usize,
     compensated: usize,
     stuck: usize,
+    retried: usize,
     interrupted: usize,
 }
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Found { disagreements, completed, compensated, stuck, interrupted } = self;
+        let Found { disagreements, completed, compensated, stuck, retried, interrupted } = self;
         let violations = disagreements.len();
-        write!(f, "{completed} completed, {compensated} compensated, {stuck} stuck, ")?;
+        write!(f, "{completed} completed, {compensated} compensated, {stuck} stuck, {retried} dead letters retried, ")?;
         write!(f, "{interrupted} calls interrupted, {violations} violations")
     }
 }
@@ -262,7 +268,8 @@ async fn campaign(plan: &[Kill], random: &mut Rng) {
 /// unreliable the services are.
 async fn end_again_and_again(plan: &[Kill], faults: &str, between_orders: Duration, random: &mut Rng) -> Found {
     let setting = Setting::start(random, faults, SOON_VISIBLE).await;
-    let habits = Habits { between_orders, held: 0.5, ..Habits::default() };
+    refuse_some_compensations(&setting, faults).await;
+    let habits = Habits { between_orders, held: 0.5, retried: 0.2, ..Habits::default() };
     let load = Load::start(&setting, habits, random);
     for kill in plan {
         let began = Instant::now();
@@ -281,10 +288,20 @@ async fn end_again_and_again(plan: &[Kill], faults: &str, between_orders: Durati
         completed: count(SagaStatus::Completed),
         compensated: count(SagaStatus::Compensated),
         stuck: count(SagaStatus::Stuck),
+        retried: evidence.retried(),
         interrupted: evidence.interrupted(),
     };
     drop(server);
     found
+}
+
+/// Besides the faults they have, lets the services refuse compensations: each such refusal is a dead letter.
+async fn refuse_some_compensations(setting: &Setting, faults: &str) {
+    for service in Service::ALL {
+        let refusal = Fault { direction: Some(Direction::Compensation), ..Fault::new(FaultKind::Forbidden, 0.3) };
+        let faults: Vec<Fault> = preset(faults, service).unwrap().into_iter().chain([refusal]).collect();
+        setting.shop.put(service, "/faults", &json!(faults)).await;
+    }
 }
 
 /// Starts a server and sees it end as planned, and in no other way.

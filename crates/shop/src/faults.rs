@@ -67,6 +67,8 @@ pub enum FaultKind {
         /// The status.
         status: u16,
     },
+    /// It is answered 403 and has no effect, as where a credential was changed and the caller was not told.
+    Forbidden,
     /// It is answered 429 and has no effect.
     RateLimit {
         /// The `Retry-After` in seconds.
@@ -252,6 +254,7 @@ impl Fault {
             | FaultKind::Error { .. }
             | FaultKind::Decline
             | FaultKind::OutOfStock
+            | FaultKind::Forbidden
             | FaultKind::RateLimit { .. }
             | FaultKind::TimeoutAfterEffect { .. }
             | FaultKind::LostResponse
@@ -275,6 +278,7 @@ impl FaultKind {
         match self {
             FaultKind::Latency { .. }
             | FaultKind::Error { .. }
+            | FaultKind::Forbidden
             | FaultKind::RateLimit { .. }
             | FaultKind::Crash { at: CrashPoint::BeforeEffect } => Point::Arrival,
             FaultKind::Decline | FaultKind::OutOfStock => Point::Handler,

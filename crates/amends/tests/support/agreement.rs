@@ -220,6 +220,11 @@ impl Evidence {
         events.filter(|event| event.detail["trouble"] == "interrupted").count()
     }
 
+    /// How many dead letters were tried again.
+    pub fn retried(&self) -> usize {
+        self.histories.iter().flatten().filter(|event| event.kind == "dead-letter-settled").count()
+    }
+
     fn effect(&self, saga: &Saga, step: &str) -> Effect {
         let step = saga.steps.iter().find(|found| found.name == step).expect("a step of the shop's definition");
         self.ledger.effect(step.idempotency_key.as_deref().expect("every step of the shop's definition calls"))

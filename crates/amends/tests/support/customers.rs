@@ -5,7 +5,7 @@
 use super::agreement::Accepted;
 use super::child;
 use super::setting::{PATIENCE, Setting};
-use amends_client::{Client, Error, Saga};
+use amends_client::{Client, DeadLetterQuery, Error, Saga};
 use fastrand::Rng;
 use serde_json::{Value, json};
 use shop::{CATALOGUE, Service};
@@ -27,17 +27,20 @@ pub struct Habits {
     pub between_orders: Duration,
     /// The chance that an operator holds the saga for a moment.
     pub held: f64,
+    /// The chance that an operator who sees a dead letter lets it be tried again.
+    pub retried: f64,
 }
 
 impl Default for Habits {
     fn default() -> Habits {
-        Habits { orders: usize::MAX, between_orders: Duration::from_millis(16), held: 0.0 }
+        Habits { orders: usize::MAX, between_orders: Duration::from_millis(16), held: 0.0, retried: 0.0 }
     }
 }
 
 /// Customers that place orders, each until it is accepted.
 pub struct Load {
     placing: JoinHandle<Vec<Accepted>>,
+    retrying: JoinHandle<()>,
     accepted: watch::Receiver<usize>,
     open: watch::Sender<bool>,
     orders: usize,
@@ -48,6 +51,7 @@ impl Load {
     pub fn start(setting: &Setting, habits: Habits, random: &mut Rng) -> Load {
         let (count, accepted) = watch::channel(0);
         let (open, mut is_open) = watch::channel(true);
+        let retrying = tokio::spawn(retry(setting.client.clone(), habits.retried, random.fork(), is_open.clone()));
         let (http, client) = (setting.shop.http.clone(), setting.client.clone().acting_as("night shift"));
         let url = format!("{}/checkout", setting.shop.url(Service::Order));
         let mut random = random.fork();
@@ -73,7 +77,7 @@ impl Load {
             }
             customers.join_all().await
         });
-        Load { placing, accepted, open, orders: habits.orders, log: setting.path("server.log") }
+        Load { placing, retrying, accepted, open, orders: habits.orders, log: setting.path("server.log") }
     }
 
     /// Waits until so many more orders were accepted, or all of them.
@@ -92,7 +96,10 @@ impl Load {
 
     /// Waits until all orders that are placed are accepted, and nobody holds any of them.
     pub async fn end(self) -> Vec<Accepted> {
-        timeout(PATIENCE, self.placing).await.expect("all orders are accepted").unwrap()
+        let accepted = timeout(PATIENCE, self.placing).await.expect("all orders are accepted").unwrap();
+        self.open.send_replace(false);
+        self.retrying.await.unwrap();
+        accepted
     }
 }
 
@@ -128,6 +135,22 @@ async fn hold_for_a_moment(client: &Client, saga: &str) {
     clicks.tick().await;
     while !is_answered(client.resume(saga, "the warehouse is counted").await) {
         clicks.tick().await;
+    }
+}
+
+/// Looks through the dead letters until the load is closed, and lets some of them be tried again.
+async fn retry(client: Client, chance: f64, mut random: Rng, mut is_open: watch::Receiver<bool>) {
+    let mut looks = clicks();
+    while chance > 0.0 {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = is_open.wait_for(|open| !open) => return,
+        }
+        // Whoever is not answered looks again: a retry that was carried out has closed the letter.
+        let Ok(letters) = client.dead_letters(&DeadLetterQuery::default()).await else { continue };
+        for letter in letters.items.into_iter().filter(|_| random.f64() < chance) {
+            let _seen_at_the_next_look = client.retry_dead_letter(&letter.id, "the credential is right again").await;
+        }
     }
 }
 

@@ -83,6 +83,9 @@ async fn suffer(faults: &Faults, fault: FaultKind) -> Option<Response> {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Some(refusal(status, "fault", "This error was asked for.").into_response())
         }
+        FaultKind::Forbidden => {
+            Some(refusal(StatusCode::FORBIDDEN, "forbidden", "The credential is not the right one.").into_response())
+        }
         FaultKind::RateLimit { retry_after_s } => {
             let answer = refusal(StatusCode::TOO_MANY_REQUESTS, "rate-limit", "Too many requests.");
             Some(([(header::RETRY_AFTER, HeaderValue::from(retry_after_s))], answer).into_response())
