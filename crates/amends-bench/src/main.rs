@@ -1,0 +1,64 @@
+//! Measures Amends beside the floors that it stands on. See `amends-bench --help` and docs/performance.md.
+
+mod floor;
+mod http;
+mod load;
+mod report;
+mod shop;
+mod subject;
+mod throughput;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use subject::Amends;
+use tokio::task::LocalSet;
+
+/// Measures Amends beside the floors that it stands on
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// The server under test; the one that was built beside this program unless said
+    #[arg(long, global = true)]
+    amends: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Throughput, latency and cost, beside the bare and the durable floor
+    Throughput(throughput::Options),
+    /// Serves the steps of a saga; the others start it
+    #[command(hide = true)]
+    Services {
+        /// How late it answers, in milliseconds
+        #[arg(long)]
+        latency: u64,
+    },
+    /// Serves as the durable floor; the others start it
+    #[command(hide = true)]
+    Floor {
+        /// Its file
+        #[arg(long)]
+        store: PathBuf,
+        /// Where the services listen
+        #[arg(long)]
+        services: SocketAddr,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { command, amends } = Arguments::parse();
+    let beside = std::env::current_exe()?.with_file_name("amends");
+    let amends = Amends { binary: amends.unwrap_or(beside) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("a runtime")?;
+    runtime.block_on(LocalSet::new().run_until(async {
+        match command {
+            Command::Throughput(options) => throughput::run(&options, &amends).await,
+            Command::Services { latency } => shop::run(Duration::from_millis(latency)).await,
+            Command::Floor { store, services } => floor::run(&store, services).await,
+        }
+    }))
+}

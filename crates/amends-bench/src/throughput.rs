@@ -1,0 +1,115 @@
+//! The comparison: the two floors and Amends, one after the other, again and again, so that whatever else the machine
+//! does falls on all of them.
+
+use crate::load::{Load, read_ledger};
+use crate::report::{Measured, Report};
+use crate::subject::{Amends, Disk, Program, Subject};
+use anyhow::ensure;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Sagas in flight at once
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    in_flight: Vec<usize>,
+    /// One saga in so many is refused at its third step and undone; 0 is none
+    #[arg(long, value_delimiter = ',', default_value = "0,10")]
+    refused: Vec<u64>,
+    /// How late the services answer, in milliseconds
+    #[arg(long, value_delimiter = ',', default_value = "0,5")]
+    latency: Vec<u64>,
+    /// How often everything is measured; the medians are shown
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each is measured, in seconds
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// How long each runs before it is measured, in seconds
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Where the results go as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// One load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Case {
+    /// How late the services answer, in milliseconds.
+    pub latency_ms: u64,
+    /// One saga in so many is refused; none if 0.
+    pub refused: u64,
+    /// Sagas in flight at once.
+    pub in_flight: usize,
+}
+
+const SUBJECTS: [Subject; 3] = [Subject::Bare, Subject::Floor, Subject::Amends];
+
+/// Measures, prints a table and writes JSON.
+pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    for round in 0..options.rounds {
+        for latency_ms in &options.latency {
+            let services = Program::role(&["services", "--latency", &latency_ms.to_string()])?;
+            for case in options.cases(*latency_ms) {
+                // Whoever comes second may find the machine as the first one left it.
+                for turn in 0..SUBJECTS.len() {
+                    let subject = SUBJECTS[(round + turn) % SUBJECTS.len()];
+                    let measured = measure(options, amends, &services, subject, case).await?;
+                    report.add(case, subject, measured);
+                }
+                eprintln!("round {} of {}: {}", round + 1, options.rounds, report.last(case));
+            }
+        }
+    }
+    println!("{report}");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_vec_pretty(&report.to_json())?)?;
+    }
+    Ok(())
+}
+
+impl Options {
+    fn cases(&self, latency_ms: u64) -> impl Iterator<Item = Case> {
+        let each = move |refused: &u64| {
+            let refused = *refused;
+            self.in_flight.iter().map(move |in_flight| Case { latency_ms, refused, in_flight: *in_flight })
+        };
+        self.refused.iter().flat_map(each)
+    }
+}
+
+async fn measure(
+    options: &Options,
+    amends: &Amends,
+    services: &Program,
+    subject: Subject,
+    case: Case,
+) -> anyhow::Result<Measured> {
+    let folder = tempfile::tempdir()?;
+    let disk = Disk::of(folder.path())?;
+    let server = match subject {
+        Subject::Bare => None,
+        Subject::Floor => {
+            let store = folder.path().join("floor.db").display().to_string();
+            Some(Program::role(&["floor", "--store", &store, "--services", &services.address.to_string()])?)
+        }
+        Subject::Amends => Some(amends.start(folder.path(), services.address)?.0),
+    };
+    let address = server.as_ref().map_or(services.address, |server| server.address);
+    let usage = || server.as_ref().map(|server| server.usage(&disk)).transpose();
+    read_ledger(services.address).await?;
+
+    let Case { refused, in_flight, .. } = case;
+    let running = Load { subject, address, in_flight, refused, name: "order".into() }.start(u64::MAX);
+    running.observe(Duration::from_secs_f64(options.warm_up)).await;
+    let before = usage()?.unwrap_or_default();
+    let (finished, time) = running.observe(Duration::from_secs_f64(options.seconds)).await;
+    let after = usage()?.unwrap_or_default();
+    let expected = running.stop().await?;
+    let ledger = read_ledger(services.address).await?;
+    ensure!(ledger == expected, "{subject}, {case:?}: the services did {ledger:?}, and {expected:?} was to be done");
+    Ok(Measured::new(finished, time, before, after))
+}
