@@ -2,6 +2,7 @@
 
 use super::errors::OpenError;
 use amends_failpoints::failpoint;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -87,7 +88,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        prepare_statements_once(&connection)?;
         connection.execute_batch(READER_PRAGMAS)?;
         Ok(connection)
     };
@@ -138,9 +139,17 @@ fn prepare_writer(connection: &Connection) -> rusqlite::Result<Result<(), String
     if mode != "wal" {
         return Ok(Err(format!("its file system allows no write-ahead log (the journal mode stays {mode})")));
     }
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    prepare_statements_once(connection)?;
     connection.execute_batch(WRITER_PRAGMAS)?;
     Ok(Ok(()))
+}
+
+/// Keeps every statement that was prepared. Left to itself, SQLite prepares one anew whenever a parameter changes that it
+/// compared with the condition of a partial index, and here that is at every commit.
+fn prepare_statements_once(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// A new file's name is durable only once its directory is.
