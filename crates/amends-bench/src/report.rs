@@ -133,7 +133,12 @@ impl fmt::Display for Report {
                 }
                 writeln!(f)?;
             }
-            for (to, name) in [(Subject::Floor, "amends / durable floor"), (Subject::Bare, "amends / bare floor")] {
+            let compared = [
+                (Subject::Floor, "amends / durable floor"),
+                (Subject::Bare, "amends / bare floor"),
+                (Subject::Other, "amends / other build"),
+            ];
+            for (to, name) in compared.into_iter().filter(|(to, _)| subjects.contains_key(to)) {
                 write!(f, "  {name:<22}")?;
                 for (_, figure, _) in FIGURES {
                     match ratio(subjects, Subject::Amends, to, figure) {

@@ -24,6 +24,8 @@ pub enum Subject {
     Floor,
     /// Amends, through its API.
     Amends,
+    /// Another build of it.
+    Other,
 }
 
 impl fmt::Display for Subject {
@@ -32,6 +34,7 @@ impl fmt::Display for Subject {
             Subject::Bare => "bare floor",
             Subject::Floor => "durable floor",
             Subject::Amends => "amends",
+            Subject::Other => "other build",
         })
     }
 }

@@ -4,7 +4,7 @@
 use crate::load::{Load, read_ledger};
 use crate::report::{Measured, Report};
 use crate::subject::{Amends, Disk, Program, Subject};
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +29,9 @@ pub struct Options {
     /// How long each runs before it is measured, in seconds
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
+    /// Another build of the server, to be measured beside the first
+    #[arg(long)]
+    other: Option<PathBuf>,
     /// Where the results go as JSON
     #[arg(long)]
     json: Option<PathBuf>,
@@ -45,18 +48,18 @@ pub struct Case {
     pub in_flight: usize,
 }
 
-const SUBJECTS: [Subject; 3] = [Subject::Bare, Subject::Floor, Subject::Amends];
-
 /// Measures, prints a table and writes JSON.
 pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     let mut report = Report::default();
+    let mut subjects = vec![Subject::Bare, Subject::Floor, Subject::Amends];
+    subjects.extend(options.other.as_ref().map(|_| Subject::Other));
     for round in 0..options.rounds {
         for latency_ms in &options.latency {
             let services = Program::role(&["services", "--latency", &latency_ms.to_string()])?;
             for case in options.cases(*latency_ms) {
                 // Whoever comes second may find the machine as the first one left it.
-                for turn in 0..SUBJECTS.len() {
-                    let subject = SUBJECTS[(round + turn) % SUBJECTS.len()];
+                for turn in 0..subjects.len() {
+                    let subject = subjects[(round + turn) % subjects.len()];
                     let measured = measure(options, amends, &services, subject, case).await?;
                     report.add(case, subject, measured);
                 }
@@ -97,6 +100,10 @@ async fn measure(
             Some(Program::role(&["floor", "--store", &store, "--services", &services.address.to_string()])?)
         }
         Subject::Amends => Some(amends.start(folder.path(), services.address)?.0),
+        Subject::Other => {
+            let binary = options.other.clone().context("there is no other build")?;
+            Some(Amends { binary }.start(folder.path(), services.address)?.0)
+        }
     };
     let address = server.as_ref().map_or(services.address, |server| server.address);
     let usage = || server.as_ref().map(|server| server.usage(&disk)).transpose();
