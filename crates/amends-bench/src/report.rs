@@ -70,7 +70,12 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let cases = self.runs.iter().map(|(case, subjects)| {
             let medians = |runs: &Vec<Measured>| {
-                json!(FIGURES.map(|(name, figure, _)| (name, median(runs.iter().map(figure)))).into_iter().collect::<BTreeMap<_, _>>())
+                json!(
+                    FIGURES
+                        .map(|(name, figure, _)| (name, median(runs.iter().map(figure))))
+                        .into_iter()
+                        .collect::<BTreeMap<_, _>>()
+                )
             };
             let subjects_of: BTreeMap<String, Value> =
                 subjects.iter().map(|(subject, runs)| (subject.to_string(), medians(runs))).collect();

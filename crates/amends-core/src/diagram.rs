@@ -142,7 +142,7 @@ fn explore(definition: &Definition, edges: &mut Edges) {
                 let Ok(Decision { events, saga: next, .. }) = decide(definition, &saga, &command, moment(at)) else {
                     continue;
                 };
-                edges.note(saga.clone(), &events, at);
+                edges.note(Saga::clone(&saga), &events, at);
                 if seen.insert(outline(&next)) {
                     open.push_back((next, at));
                 }

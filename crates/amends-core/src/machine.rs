@@ -316,7 +316,7 @@ pub struct Decision {
     /// What is to be performed once that is committed.
     pub calls: Vec<PlannedCall>,
     /// The saga after the events.
-    pub saga: Saga,
+    pub saga: Arc<Saga>,
 }
 
 /// A call that may be made.

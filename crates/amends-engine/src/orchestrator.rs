@@ -63,7 +63,7 @@ pub struct Orchestrator {
     /// Decided, for the next batch. A saga has at most one commit in here and in `committing` together.
     batch: Vec<Commit>,
     /// The batch on its way, kept in case the store cannot take it.
-    committing: Vec<Commit>,
+    committing: Arc<[Commit]>,
     /// When the store is tried again, while it cannot take commits.
     commit_retry_at: Option<Timestamp>,
     /// Why the store could not take the last commit; nothing new is accepted meanwhile.
@@ -107,7 +107,7 @@ impl Orchestrator {
             waiters: BTreeMap::new(),
             timers: BTreeSet::new(),
             batch: Vec::new(),
-            committing: Vec::new(),
+            committing: Arc::default(),
             commit_retry_at: None,
             outage: None,
             claim: Claim::At(now),
@@ -153,7 +153,7 @@ impl Orchestrator {
             return;
         }
         if self.committing.is_empty() {
-            self.committing = std::mem::take(&mut self.batch);
+            self.committing = std::mem::take(&mut self.batch).into();
         }
         if self.committing.is_empty() {
             // Only starts had failed, and they were refused: the next one shows whether the store is back.
@@ -304,7 +304,7 @@ impl Orchestrator {
     fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, extra: Vec<Write>) {
         let Some(live) = self.live.get(&id) else { return };
         let definition = live.snapshot.definition.clone();
-        let mut saga: Saga = live.snapshot.saga.clone();
+        let mut saga = live.snapshot.saga.clone();
         let mut decisions = Vec::new();
         let mut must_write = !extra.is_empty();
         for (cause, command) in commands {
@@ -348,7 +348,7 @@ impl Orchestrator {
             {
                 let stopped = Saga { held: true, ..saga.clone() };
                 let mut decision = decide(definition, &stopped, command, moment)?;
-                decision.saga.held = saga.held;
+                Arc::make_mut(&mut decision.saga).held = saga.held;
                 Ok(decision)
             }
             Command::Answered { .. }
@@ -411,7 +411,7 @@ impl Orchestrator {
     }
 
     fn enqueue(&mut self, commit: Commit) {
-        let has_another = || self.batch.iter().chain(&self.committing).any(|other| other.saga == commit.saga);
+        let has_another = || self.batch.iter().chain(self.committing.iter()).any(|other| other.saga == commit.saga);
         debug_assert!(!has_another(), "saga {} has two commits at a time", commit.saga);
         self.batch.push(commit);
     }
@@ -423,7 +423,7 @@ impl Orchestrator {
         }
         let batch = std::mem::take(&mut self.committing);
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
-        for (commit, outcome) in batch.into_iter().zip(outcomes) {
+        for (commit, outcome) in batch.iter().zip(outcomes) {
             if self.set_aside.remove(&commit.saga) && self.wanted.contains_key(&commit.saga) {
                 self.outputs.push_back(Output::Acquire { saga: commit.saga });
             }
@@ -436,7 +436,7 @@ impl Orchestrator {
                     self.unborn(commit.saga, saga, None);
                 }
                 Outcome::Exists { saga, same_input: false } => {
-                    let key = commit.birth.map(|birth| birth.key).unwrap_or_default();
+                    let key = commit.birth.as_ref().map(|birth| birth.key.clone()).unwrap_or_default();
                     self.unborn(commit.saga, saga, Some(EngineError::KeyReused { saga, key }));
                 }
                 Outcome::Stale => self.stale(commit.saga),
@@ -582,7 +582,7 @@ impl Orchestrator {
                 self.outage = Some(error.clone());
                 self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
                 let committing = std::mem::take(&mut self.committing);
-                self.committing = self.drop_starts(committing, &error);
+                self.committing = self.drop_starts(committing.to_vec(), &error).into();
                 let batch = std::mem::take(&mut self.batch);
                 self.batch = self.drop_starts(batch, &error);
             }

@@ -120,6 +120,7 @@ impl Engine {
             announcements: announcements.clone(),
             gauges: publish_gauges,
             failure: publish_failure,
+            committing: None,
             stopping: None,
         };
         tokio::spawn(driver.run());

@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// Its definition: the version that it began with.
     pub definition: Arc<Definition>,
     /// Where it stands.
-    pub saga: Saga,
+    pub saga: Arc<Saga>,
 }
 
 /// A saga's events, decoded, each with its time; the first is number 1.
@@ -47,6 +47,7 @@ impl Snapshot {
         let history = codec::decode(&record.events).map_err(unreadable)?;
         let events = history.iter().map(|(at, event)| (*at, event));
         let saga = fold(&definition, record.id, events).map_err(|error| unreadable(error.to_string()))?;
-        Ok((Snapshot { id: record.id, birth: Arc::new(record.birth.clone()), definition, saga }, history))
+        let (birth, saga) = (Arc::new(record.birth.clone()), Arc::new(saga));
+        Ok((Snapshot { id: record.id, birth, definition, saga }, history))
     }
 }

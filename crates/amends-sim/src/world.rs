@@ -242,7 +242,7 @@ impl World {
             let definition = known.definition.clone();
             let (snapshot, _) =
                 amends_engine::Snapshot::read(&stored, definition).map_err(|error| error.to_string())?;
-            if snapshot.saga != known.saga {
+            if *snapshot.saga != known.saga {
                 return Err(format!("{}: the store and the observer disagree", known.saga.id));
             }
         }

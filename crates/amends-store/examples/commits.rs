@@ -69,7 +69,7 @@ async fn call(store: Arc<SqliteStore>, me: Incarnation, sagas: usize, until: Ins
         }
         for (saga, after) in &mut at_work {
             let begun = Instant::now();
-            let outcomes = store.commit(me, vec![commit(*saga, *after)]).await.expect("the store takes it");
+            let outcomes = store.commit(me, vec![commit(*saga, *after)].into()).await.expect("the store takes it");
             assert_eq!(outcomes, [Outcome::Committed]);
             waits.push(begun.elapsed());
             *after += 1;

@@ -222,7 +222,7 @@ async fn enlist(store: &Subject, who: Incarnation) {
 
 /// Commits one decision and returns what became of it.
 async fn commit_as(who: Incarnation, store: &Subject, commit: Commit) -> Outcome {
-    let mut outcomes = store.commit(who, vec![commit]).await.expect("a live incarnation can commit");
+    let mut outcomes = store.commit(who, vec![commit].into()).await.expect("a live incarnation can commit");
     assert_eq!(outcomes.len(), 1, "one outcome for one commit");
     outcomes.remove(0)
 }

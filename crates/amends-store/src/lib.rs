@@ -43,7 +43,7 @@ pub trait Store: Send + Sync {
     /// Commits a batch of decisions in one transaction. The outcomes are in the order of the batch; a commit
     /// whose outcome is not [`Outcome::Committed`] has changed nothing, and does not hinder the others. A saga's first
     /// commit makes it; every later one is its owner's.
-    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError>;
+    async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError>;
 
     /// Takes sagas that nobody owns and whose time has come, oldest first, and makes `me` their owner.
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError>;

@@ -13,7 +13,7 @@ use crate::{
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 use state::State;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use uuid::Uuid;
 
 /// How many orchestrator processes a store serves at the same time.
@@ -54,8 +54,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
-        self.state().commit(me, batch)
+    async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
+        self.state().commit(me, &batch)
     }
 
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {

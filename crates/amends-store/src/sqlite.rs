@@ -35,6 +35,7 @@ use readers::Readers;
 pub use schema::Migration;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use uuid::Uuid;
 use writer::Writer;
 
@@ -134,7 +135,7 @@ impl Store for SqliteStore {
         self.writer.perform(move |writing| writes::retire(writing, whom, now)).await
     }
 
-    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+    async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
         self.writer.perform(move |writing| writes::commit(writing, me, &batch)).await
     }
 

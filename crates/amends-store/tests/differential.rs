@@ -103,7 +103,7 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
             told(store.retire(whom, now).await)
         }
         Operation::Commit(who, batch) => {
-            let answer = store.commit(who, batch.clone()).await;
+            let answer = store.commit(who, batch.clone().into()).await;
             met.extend(met_by_commit(&batch, &answer));
             told(answer)
         }

@@ -75,7 +75,7 @@ async fn everything_is_there_when_a_store_is_opened_again() {
     for (number, rest) in (1..).zip(rests) {
         let first = commit(Uuid::from_u128(number), 0, rest);
         let writes = if rest == Rest::Parked { vec![message.clone(), letter.clone(), audit.clone()] } else { vec![] };
-        store.commit(ME, vec![Commit { writes, ..first }]).await.unwrap();
+        store.commit(ME, vec![Commit { writes, ..first }].into()).await.unwrap();
     }
     let before = dump(&store, ME).await.unwrap();
     drop(store);
@@ -90,10 +90,10 @@ async fn who_opens_a_store_again_takes_over_what_was_owned() {
     let store = open(&path).unwrap();
     store.enlist(ME, Timestamp(0)).await.unwrap();
     let saga = Uuid::from_u128(1);
-    store.commit(ME, vec![commit(saga, 0, Rest::Owned)]).await.unwrap();
+    store.commit(ME, vec![commit(saga, 0, Rest::Owned)].into()).await.unwrap();
     drop(store);
     let store = open(&path).unwrap();
-    store.commit(ME, Vec::new()).await.expect_err("an incarnation is one process's");
+    store.commit(ME, Vec::new().into()).await.expect_err("an incarnation is one process's");
     assert_eq!(store.saga(saga).await.unwrap().unwrap().row.rest, Rest::Owned, "nobody has taken over yet");
     let other = Uuid::from_u128(0xB);
     store.enlist(other, Timestamp(50)).await.unwrap();
@@ -129,7 +129,7 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
         let due = Rest::Until(Timestamp(5));
         let commits = [(one, 0, due), (two, 0, Rest::Owned), (two, 1, Rest::Owned), (two, 2, due), (three, 0, due)];
         for (saga, after, rest) in commits {
-            store.commit(ME, vec![commit(saga, after, rest)]).await.unwrap();
+            store.commit(ME, vec![commit(saga, after, rest)].into()).await.unwrap();
         }
         damage(&path, sql);
         let claimed = store.claim(ME, Timestamp(5), 10).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
         // It is set aside: the row says so, and nobody finds it due any more.
         let row = Row { status: Status::Stuck, paused: false, reason: Some(why.into()), rest: Rest::Parked };
         let aside = Commit { events: Vec::new(), row: row.clone(), ..commit(two, record.sequence, Rest::Parked) };
-        assert_eq!(store.commit(ME, vec![aside]).await.unwrap(), [Outcome::Committed], "{sql}");
+        assert_eq!(store.commit(ME, vec![aside].into()).await.unwrap(), [Outcome::Committed], "{sql}");
         assert_eq!(store.saga(two).await.unwrap().unwrap().row, row);
         assert_eq!(store.claim(ME, Timestamp(9), 10).await.unwrap(), Default::default());
         let stuck = SagaQuery { status: Some(Status::Stuck), limit: 9, ..SagaQuery::default() };
@@ -163,7 +163,7 @@ async fn room_is_made_as_the_documentation_says() {
     store.enlist(ME, Timestamp(0)).await.unwrap();
     let rests = [Rest::Finished(Timestamp(5)), Rest::Finished(Timestamp(1 << 50)), Rest::Until(Timestamp(5))];
     for (saga, rest) in [old, recent, running].into_iter().zip(rests) {
-        store.commit(ME, vec![commit(saga, 0, rest)]).await.unwrap();
+        store.commit(ME, vec![commit(saga, 0, rest)].into()).await.unwrap();
     }
     drop(store);
     Connection::open(&path).unwrap().execute_batch(sql).unwrap();
@@ -173,7 +173,7 @@ async fn room_is_made_as_the_documentation_says() {
         assert_eq!(store.saga(saga).await.unwrap().unwrap().events.len(), 1);
     }
     store.enlist(ME, Timestamp(0)).await.unwrap();
-    assert_eq!(store.commit(ME, vec![commit(old, 0, Rest::Parked)]).await.unwrap(), [Outcome::Committed]);
+    assert_eq!(store.commit(ME, vec![commit(old, 0, Rest::Parked)].into()).await.unwrap(), [Outcome::Committed]);
 }
 
 #[test]
@@ -268,7 +268,7 @@ async fn commit_for_ever(store: Arc<SqliteStore>, me: Uuid) {
     loop {
         let saga = Uuid::now_v7();
         for after in 0..4 {
-            let outcomes = store.commit(me, vec![commit(saga, after, Rest::Owned)]).await.unwrap();
+            let outcomes = store.commit(me, vec![commit(saga, after, Rest::Owned)].into()).await.unwrap();
             assert_eq!(outcomes, [Outcome::Committed]);
             // One write for a line, so that a kill leaves whole lines.
             let line = format!("acknowledged {saga} {}\n", after + 1);

@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> Decision {
-        Decision { events: self.events, calls: self.calls, saga: self.saga }
+        Decision { events: self.events, calls: self.calls, saga: Arc::new(self.saga) }
     }
 
     pub(super) fn emit(&mut self, event: Event) {

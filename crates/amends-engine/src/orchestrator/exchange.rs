@@ -116,7 +116,7 @@ pub enum Taken {
 #[derive(Debug)]
 pub enum Output {
     /// Commit this batch; no other is given until the result is handed in.
-    Commit(Vec<Commit>),
+    Commit(Arc<[Commit]>),
     /// Claim what is due.
     Claim {
         /// How many at most.

@@ -7,6 +7,7 @@ use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCa
 use amends_core::time::Timestamp;
 use amends_store::Rest;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Why a command was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(super) struct Staged {
     pub(super) calls: Vec<PlannedCall>,
     pub(super) causes: Vec<Cause>,
     /// The saga after the events.
-    pub(super) saga: Saga,
+    pub(super) saga: Arc<Saga>,
     /// Who looks after it once this is committed.
     pub(super) rest: Rest,
 }
@@ -76,7 +77,7 @@ impl Live {
 }
 
 impl Staged {
-    pub(super) fn new(saga: Saga) -> Staged {
+    pub(super) fn new(saga: Arc<Saga>) -> Staged {
         Staged { events: Vec::new(), calls: Vec::new(), causes: Vec::new(), saga, rest: Rest::Owned }
     }
 

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -76,8 +77,13 @@ pub(super) struct Driver {
     pub(super) announcements: broadcast::Sender<Arc<Committed>>,
     pub(super) gauges: watch::Sender<Gauges>,
     pub(super) failure: watch::Sender<Option<EngineError>>,
+    /// The batch on its way. The driver waits for it itself: a task between the store and the driver would be two more
+    /// changes of thread in every step of every saga.
+    pub(super) committing: Option<Committing>,
     pub(super) stopping: Option<Stopping>,
 }
+
+type Committing = Pin<Box<dyn Future<Output = Letter> + Send>>;
 
 /// The engine is on its way out.
 pub(super) struct Stopping {
@@ -94,6 +100,7 @@ impl Driver {
             let wake_at = self.wake_at(gauges_at);
             tokio::select! {
                 count = self.incoming.recv_many(&mut letters, LETTERS) => if count == 0 { return },
+                letter = committed(&mut self.committing) => letters.push(letter),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             let now = self.clock.now();
@@ -167,12 +174,12 @@ impl Driver {
         let (me, now) = (self.me, self.clock.now());
         match output {
             Output::Commit(batch) => {
-                self.spawn(async move {
+                self.committing = Some(Box::pin(letter(async move {
                     failpoint!(async CommitBefore);
                     let committed = store.commit(me, batch).await;
                     failpoint!(async CommitAfter);
                     Input::Committed(committed)
-                });
+                })));
             }
             Output::Claim { limit } => {
                 let catalogue = self.catalogue.clone();
@@ -233,14 +240,26 @@ impl Driver {
     fn spawn(&self, work: impl Future<Output = Input> + Send + 'static) {
         let letters = self.letters.clone();
         tokio::spawn(async move {
-            // A result that never comes would hold up its saga, or every commit, for ever.
-            let letter = AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, Letter::Tell);
+            let letter = letter(work).await;
             if let Some(letters) = letters.upgrade() {
                 // Where the driver has ended there is nobody to tell.
                 let _nobody_reads = letters.send(letter);
             }
         });
     }
+}
+
+/// What comes of work. A result that never came would hold up its saga, or every commit, for ever.
+async fn letter(work: impl Future<Output = Input>) -> Letter {
+    AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, Letter::Tell)
+}
+
+/// Waits for the batch that is on its way; for ever if there is none.
+async fn committed(committing: &mut Option<Committing>) -> Letter {
+    let Some(batch) = committing else { return std::future::pending().await };
+    let letter = batch.await;
+    *committing = None;
+    letter
 }
 
 async fn call_one(egress: Arc<Egress>, call: OutgoingCall) -> Input {

@@ -8,6 +8,7 @@ use amends_core::time::Timestamp;
 use amends_engine::EngineError;
 use amends_engine::orchestrator::{Input, Loaded, Output, Taken};
 use amends_store::{Acquired, Claimed, Commit, Outcome, Record, Rest, Store, StoreError, Views, Write};
+use std::sync::Arc;
 use uuid::Uuid;
 
 impl World {
@@ -221,7 +222,7 @@ impl World {
     fn commit(
         &mut self,
         incarnation: Uuid,
-        batch: Vec<Commit>,
+        batch: Arc<[Commit]>,
         refused: Option<StoreError>,
     ) -> Result<Result<Vec<Outcome>, StoreError>, Violation> {
         let result = refused.map_or_else(|| done(self.store.commit(incarnation, batch.clone())), Err);

@@ -11,7 +11,7 @@ pub async fn outcomes_come_in_the_order_of_the_batch(store: Subject) {
     commit_all(&store, vec![birth(1, Rest::Owned)]).await;
     let batch =
         vec![birth(1, Rest::Owned), birth(2, Rest::Owned), following(3, 0, Rest::Owned), following(1, 1, Rest::Owned)];
-    let outcomes = store.commit(ME, batch).await.expect("a batch with refused members is committed");
+    let outcomes = store.commit(ME, batch.into()).await.expect("a batch with refused members is committed");
     let exists = Outcome::Exists { saga: id(1), same_input: true };
     assert_eq!(outcomes, [exists, Outcome::Committed, Outcome::Stale, Outcome::Committed]);
 }
@@ -20,7 +20,7 @@ pub async fn outcomes_come_in_the_order_of_the_batch(store: Subject) {
 pub async fn a_refused_member_does_not_hinder_the_others(store: Subject) {
     enlist(&store, ME).await;
     let batch = vec![birth(1, Rest::Owned), following(9, 4, Rest::Owned), birth(2, Rest::Owned)];
-    let outcomes = store.commit(ME, batch).await.expect("a batch with a refused member is committed");
+    let outcomes = store.commit(ME, batch.into()).await.expect("a batch with a refused member is committed");
     assert_eq!(outcomes, [Outcome::Committed, Outcome::Stale, Outcome::Committed]);
     assert_eq!(record(&store, 1).await.events, [event(1)]);
     assert_eq!(record(&store, 2).await.events, [event(1)]);
@@ -36,7 +36,7 @@ pub async fn members_see_those_before_them(store: Subject) {
         following(1, 1, Rest::Parked),
         Commit { saga: id(2), ..birth(1, Rest::Owned) },
     ];
-    let outcomes = store.commit(ME, batch).await.expect("the batch is committed");
+    let outcomes = store.commit(ME, batch.into()).await.expect("the batch is committed");
     let exists = Outcome::Exists { saga: id(1), same_input: true };
     assert_eq!(outcomes, [Outcome::Committed, Outcome::Committed, Outcome::Stale, exists]);
     assert_eq!(record(&store, 1).await.events, [event(1), event(2)]);
@@ -50,7 +50,7 @@ pub async fn a_broken_member_leaves_nothing_of_its_batch(store: Subject) {
     let counts = vec![count(Counter::Started, 1)];
     let sound = Commit { writes: vec![put_message("a", 1)], counts, ..birth(2, Rest::Owned) };
     let broken = Commit { writes: vec![open_dead_letter("letter-1")], ..birth(3, Rest::Parked) };
-    let answer = store.commit(ME, vec![sound.clone(), broken, birth(4, Rest::Owned)]).await;
+    let answer = store.commit(ME, vec![sound.clone(), broken, birth(4, Rest::Owned)].into()).await;
     assert!(matches!(answer, Err(StoreError::Damaged(_))), "got {answer:?}");
     assert_eq!(look(&store).await, before);
     commit_all(&store, vec![sound]).await;
@@ -60,6 +60,6 @@ pub async fn a_broken_member_leaves_nothing_of_its_batch(store: Subject) {
 pub async fn an_empty_batch_does_nothing(store: Subject) {
     enlist(&store, ME).await;
     let before = look(&store).await;
-    assert_eq!(store.commit(ME, Vec::new()).await.expect("an empty batch is committed"), []);
+    assert_eq!(store.commit(ME, Vec::new().into()).await.expect("an empty batch is committed"), []);
     assert_eq!(look(&store).await, before);
 }

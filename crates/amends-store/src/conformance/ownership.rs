@@ -17,8 +17,8 @@ fn ids(claimed: &Claimed) -> Vec<Uuid> {
 
 async fn assert_dead(store: &Subject, who: Uuid) {
     let nothing = Receive { participant: PARTICIPANT.into(), limit: 1, now: at(0), invisible_until: at(1) };
-    assert_fenced(store.commit(who, vec![birth(99, Rest::Owned)]).await);
-    assert_fenced(store.commit(who, Vec::new()).await);
+    assert_fenced(store.commit(who, vec![birth(99, Rest::Owned)].into()).await);
+    assert_fenced(store.commit(who, Vec::new().into()).await);
     assert_fenced(store.claim(who, at(0), EVERYTHING).await);
     assert_fenced(store.acquire(who, id(1)).await);
     assert_fenced(store.receive(who, nothing).await);

@@ -137,8 +137,8 @@ pub async fn the_audit_log_has_no_gaps(store: Subject) {
         ..following(1, 1, Rest::Owned)
     };
     let before = look(&store).await;
-    store.commit(ME, vec![stale]).await.expect("a stale commit is an outcome");
-    store.commit(ME, vec![broken]).await.expect_err("two dead letters of one id are a defect");
+    store.commit(ME, vec![stale].into()).await.expect("a stale commit is an outcome");
+    store.commit(ME, vec![broken].into()).await.expect_err("two dead letters of one id are a defect");
     assert_eq!(look(&store).await, before);
     let step =
         Write::Audit { actor: "lee".into(), action: "pause".into(), step: None, reason: "third".into(), at: at(1) };

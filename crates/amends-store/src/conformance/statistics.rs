@@ -23,7 +23,7 @@ pub async fn counts_are_sums_over_all_definitions_and_minutes(store: Subject) {
         Commit { counts: first, ..birth(1, Rest::Owned) },
         Commit { counts: second, ..following(1, 1, Rest::Owned) },
     ];
-    store.commit(ME, batch).await.expect("the batch is committed");
+    store.commit(ME, batch.into()).await.expect("the batch is committed");
     commit_all(&store, vec![Commit { counts: vec![started], ..following(1, 2, Rest::Owned) }]).await;
     let expected = Statistics { started: 6, completed: 2, compensated: 1, dead_letters_open: 0, orphans: 0 };
     assert_eq!(statistics(&store).await, expected);
@@ -35,7 +35,7 @@ pub async fn what_was_refused_is_not_counted(store: Subject) {
     let start = || Commit { counts: vec![count(Counter::Started, 1)], ..birth(1, Rest::Owned) };
     let batch =
         vec![start(), start(), Commit { counts: vec![count(Counter::Completed, 1)], ..following(1, 9, Rest::Owned) }];
-    store.commit(ME, batch).await.expect("the batch is committed");
+    store.commit(ME, batch.into()).await.expect("the batch is committed");
     let seen = statistics(&store).await;
     assert_eq!((seen.started, seen.completed), (1, 0));
 }

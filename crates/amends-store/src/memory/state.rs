@@ -103,7 +103,7 @@ impl State {
         if self.live.contains(&me) { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
-    pub(super) fn commit(&mut self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+    pub(super) fn commit(&mut self, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
         self.fence(me)?;
         // A batch is all or nothing. Only a dead letter can break one off in the middle, so only then is it tried
         // on a copy first; copying everything for every commit would make a long simulation quadratic.
@@ -117,8 +117,8 @@ impl State {
         }
     }
 
-    fn commit_each(&mut self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
-        batch.into_iter().map(|commit| self.commit_one(me, commit)).collect()
+    fn commit_each(&mut self, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+        batch.iter().map(|commit| self.commit_one(me, commit.clone())).collect()
     }
 
     fn commit_one(&mut self, me: Incarnation, commit: Commit) -> Result<Outcome, StoreError> {

@@ -86,7 +86,7 @@ async fn calls_that_meet_share_a_transaction() {
     let Opened { store, .. } = open().await;
     let before = store.transactions();
     let (held, gate) = hold(&store).await;
-    let mut calls: Vec<_> = (0..50).map(|number| Box::pin(store.commit(ME, vec![birth(number, 10)]))).collect();
+    let mut calls: Vec<_> = (0..50).map(|number| Box::pin(store.commit(ME, vec![birth(number, 10)].into()))).collect();
     for call in &mut calls {
         assert!(begin(call.as_mut()).is_pending());
     }
@@ -103,13 +103,13 @@ async fn a_poisoned_call_fails_alone() {
     let Opened { store, fatal, .. } = open().await;
     let before = store.transactions();
     let (held, gate) = hold(&store).await;
-    let mut first = pin!(store.commit(ME, vec![birth(1, 10)]));
+    let mut first = pin!(store.commit(ME, vec![birth(1, 10)].into()));
     let mut poisoned = pin!(store.writer.perform(|writing| {
         writing.sql.execute("INSERT INTO current_definition (name, version) VALUES ('half', 'done')", [])?;
         Ok(writing.sql.execute("INSERT INTO saga (id) VALUES (x'00')", [])?)
     }));
-    let mut refused = pin!(store.commit(Uuid::from_u128(0xB), vec![birth(2, 10)]));
-    let mut last = pin!(store.commit(ME, vec![birth(3, 10)]));
+    let mut refused = pin!(store.commit(Uuid::from_u128(0xB), vec![birth(2, 10)].into()));
+    let mut last = pin!(store.commit(ME, vec![birth(3, 10)].into()));
     assert!(begin(first.as_mut()).is_pending());
     assert!(begin(poisoned.as_mut()).is_pending());
     assert!(begin(refused.as_mut()).is_pending());
@@ -136,8 +136,8 @@ async fn an_enlisting_that_was_rolled_back_has_not_happened() {
         Ok(writing.sql.execute("INSERT INTO saga (id) VALUES (x'00')", [])?)
     });
     assert!(matches!(half.await, Err(StoreError::Damaged(_))));
-    assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
-    assert!(matches!(store.commit(other, Vec::new()).await, Err(StoreError::Fenced)));
+    assert_eq!(store.commit(ME, vec![birth(1, 10)].into()).await.unwrap(), [Outcome::Committed]);
+    assert!(matches!(store.commit(other, Vec::new().into()).await, Err(StoreError::Fenced)));
 }
 
 /// One process has the file, so this cannot come about; were it to, nobody is to work on what another one owns.
@@ -145,21 +145,21 @@ async fn an_enlisting_that_was_rolled_back_has_not_happened() {
 async fn what_a_stranger_owns_is_left_alone() {
     let Opened { store, .. } = open().await;
     let saga = Uuid::from_u128(1);
-    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    store.commit(ME, vec![birth(1, 10)].into()).await.unwrap();
     let stranger = Uuid::from_u128(0xC);
     let steal = store
         .writer
         .perform(move |writing| Ok(writing.sql.execute("UPDATE saga SET owner = ?1", [stranger.as_bytes()])?));
     assert_eq!(steal.await.unwrap(), 1);
     let next = Commit { birth: None, after: 1, ..birth(1, 10) };
-    assert_eq!(store.commit(ME, vec![next]).await.unwrap(), [Outcome::Stale]);
+    assert_eq!(store.commit(ME, vec![next].into()).await.unwrap(), [Outcome::Stale]);
     assert_eq!(store.acquire(ME, saga).await.unwrap(), Acquired::Elsewhere(stranger));
 }
 
 #[tokio::test]
 async fn readers_read_beside_an_open_transaction() {
     let Opened { store, .. } = open().await;
-    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    store.commit(ME, vec![birth(1, 10)].into()).await.unwrap();
     let (held, gate) = hold(&store).await;
     assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
     assert_eq!(store.sagas(SagaQuery { limit: 5, ..SagaQuery::default() }).await.unwrap().len(), 1);
@@ -172,7 +172,7 @@ async fn a_dropped_call_is_carried_out_and_a_dropped_store_finishes_its_queue() 
     let Opened { store, directory, .. } = open().await;
     let (held, gate) = hold(&store).await;
     for number in 0..20 {
-        assert!(begin(pin!(store.commit(ME, vec![birth(number, 10)]))).is_pending());
+        assert!(begin(pin!(store.commit(ME, vec![birth(number, 10)].into()))).is_pending());
     }
     drop(held);
     gate.send(()).unwrap();
@@ -185,18 +185,22 @@ async fn a_dropped_call_is_carried_out_and_a_dropped_store_finishes_its_queue() 
 #[tokio::test]
 async fn a_full_disk_refuses_whole_commits_until_there_is_room() {
     let Opened { store, fatal, directory: _directory } = open().await;
-    store.commit(ME, vec![birth(1, 10)]).await.unwrap();
+    store.commit(ME, vec![birth(1, 10)].into()).await.unwrap();
     let store = Arc::new(store);
     let subject: Subject = Arc::clone(&store) as Subject;
     allow_pages(&store, Some(8)).await;
     let before = conformance::dump(&subject, ME).await.unwrap();
     let batch = vec![birth(2, 10), birth(3, 100_000)];
-    let refused = store.commit(ME, batch.clone()).await;
+    let refused = store.commit(ME, batch.clone().into()).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "got {refused:?}");
     assert_eq!(conformance::dump(&subject, ME).await.unwrap(), before);
-    assert_eq!(store.commit(ME, vec![birth(4, 10)]).await.unwrap(), [Outcome::Committed], "a small one has room");
+    assert_eq!(
+        store.commit(ME, vec![birth(4, 10)].into()).await.unwrap(),
+        [Outcome::Committed],
+        "a small one has room"
+    );
     allow_pages(&store, None).await;
-    assert_eq!(store.commit(ME, batch).await.unwrap(), [Outcome::Committed, Outcome::Committed]);
+    assert_eq!(store.commit(ME, batch.into()).await.unwrap(), [Outcome::Committed, Outcome::Committed]);
     assert!(fatal.try_recv().is_err());
 }
 
@@ -214,7 +218,7 @@ async fn allow_pages(store: &SqliteStore, room: Option<u32>) {
 async fn damage_that_the_writer_meets_ends_it_unanswered() {
     let Opened { store, directory, .. } = open().await;
     for number in 0..200 {
-        store.commit(ME, vec![birth(number, 1_000)]).await.unwrap();
+        store.commit(ME, vec![birth(number, 1_000)].into()).await.unwrap();
     }
     drop(store);
     let path = directory.path().join("amends.db");
@@ -250,7 +254,7 @@ async fn a_reader_that_meets_damage_says_so_and_the_store_goes_on() {
     broken.await.unwrap();
     let everything = SagaQuery { limit: 9, ..SagaQuery::default() };
     assert!(matches!(store.sagas(everything).await, Err(StoreError::Damaged(_))));
-    assert_eq!(store.commit(ME, vec![birth(1, 10)]).await.unwrap(), [Outcome::Committed]);
+    assert_eq!(store.commit(ME, vec![birth(1, 10)].into()).await.unwrap(), [Outcome::Committed]);
     assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
     assert!(fatal.try_recv().is_err());
 }
@@ -261,7 +265,7 @@ async fn a_panic_in_the_writer_is_fatal() {
     let answer = store.writer.perform(|_| -> Result<(), _> { panic!("a defect, on purpose") }).await;
     assert!(matches!(answer, Err(StoreError::Damaged(_))));
     assert_eq!(fatal.recv().unwrap(), "the writer panicked");
-    assert!(matches!(store.commit(ME, Vec::new()).await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.commit(ME, Vec::new().into()).await, Err(StoreError::Damaged(_))));
 }
 
 #[tokio::test]
@@ -280,7 +284,7 @@ async fn the_log_is_moved_into_the_file_as_it_grows() {
     let Opened { store, directory, .. } = open().await;
     let size = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().len();
     for number in 0..60 {
-        store.commit(ME, vec![birth(number, 1_000_000)]).await.unwrap();
+        store.commit(ME, vec![birth(number, 1_000_000)].into()).await.unwrap();
     }
     let bound = u64::from(writer::CHECKPOINT_PAGES) * 4096 * 3 / 2;
     assert!(size("amends.db-wal") < bound, "the log has {} bytes", size("amends.db-wal"));

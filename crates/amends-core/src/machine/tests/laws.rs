@@ -162,7 +162,7 @@ fn every_event_suits(stage: &Stage, before: &Saga, decision: &Decision) {
         }
         apply(&mut saga, event, stage.now).expect("the machine emits what can be applied");
     }
-    assert_eq!(&saga, &decision.saga);
+    assert_eq!(&saga, decision.saga.as_ref());
 }
 
 /// The steps that come after this one, directly or not.

@@ -36,7 +36,7 @@ impl Stage {
         };
         let decision = begin(&definition, start, Moment { now: DAWN, chance: 1 });
         let history: Vec<_> = decision.events.iter().map(|event| (DAWN, event.clone())).collect();
-        let saga = decision.saga.clone();
+        let saga = Saga::clone(&decision.saga);
         let flying = decision.calls.clone();
         let stage = Stage { definition, saga, history, flying, now: DAWN, chance: 1 };
         laws::after_the_start(&stage, &decision);
@@ -59,7 +59,7 @@ impl Stage {
                 return Err(refusal);
             }
         };
-        let before = std::mem::replace(&mut self.saga, decision.saga.clone());
+        let before = std::mem::replace(&mut self.saga, Saga::clone(&decision.saga));
         self.history.extend(decision.events.iter().map(|event| (self.now, event.clone())));
         // Whoever waited for the answers is gone; a compensation's message comes again by itself.
         if *command == Command::Recover {

@@ -35,7 +35,7 @@ impl Store for Late {
     async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
         self.store.retire(whom, now).await
     }
-    async fn commit(&self, me: Incarnation, batch: Vec<Commit>) -> Result<Vec<Outcome>, StoreError> {
+    async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
         self.store.commit(me, batch).await
     }
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
