@@ -3,6 +3,9 @@
 //! What may be written is an allow list that is checked on the syntax tree ([`FILTERS`], [`TESTS`]; no functions,
 //! no methods), so a filter that a later version of the engine brings does not become part of our language by itself.
 
+#[cfg(test)]
+mod tests;
+
 use super::references;
 use super::value::{self, Budget, Node};
 use super::{EXPRESSION_BYTES, EXPRESSION_TOKENS, ExpressionError, Reference, RenderError, Scope, Use};
@@ -10,6 +13,7 @@ use minijinja::machinery::tokenize;
 use minijinja::value::Value as Jinja;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -44,6 +48,8 @@ pub(super) struct Program {
     /// As written, without its braces and the spaces around it.
     source: String,
     compiled: minijinja::Expression<'static, 'static>,
+    /// Where the value is, if all that the expression does is read one. Most do, and need no engine for it.
+    plain: Option<Vec<String>>,
     /// What has to be in the context: nothing else is put there.
     reads: Vec<Reference>,
 }
@@ -82,7 +88,8 @@ pub(super) fn compile(template: &str, range: Range<usize>) -> Result<(Program, V
     for place in &mut uses {
         place.range = place.range.start + offset..place.range.end + offset;
     }
-    Ok((Program { source: source.to_owned(), compiled, reads }, uses))
+    let plain = references::plain(source);
+    Ok((Program { source: source.to_owned(), compiled, plain, reads }, uses))
 }
 
 /// An error of the engine's parser in our words; its range is within the expression.
@@ -102,6 +109,16 @@ fn shifted(error: ExpressionError, offset: usize) -> ExpressionError {
 impl Program {
     /// The expression's value in this scope, as JSON; its size is taken from the budget.
     pub(super) fn run(&self, scope: &Scope, budget: &mut Budget) -> Result<Value, RenderError> {
+        // What is not there, the engine explains.
+        if let Some(found) = self.plain.as_deref().and_then(|path| scope.find(path)) {
+            budget.take(value::size(&found, budget.left())).map_err(|message| self.error(message))?;
+            return Ok(found.into_owned());
+        }
+        self.compute(scope, budget)
+    }
+
+    /// The same by the engine, which can do more than read.
+    fn compute(&self, scope: &Scope, budget: &mut Budget) -> Result<Value, RenderError> {
         let result = self.compiled.eval(self.context(scope)).map_err(|error| self.error(explain(&error)))?;
         value::to_json(&result, budget).map_err(|message| self.error(message))
     }
@@ -147,6 +164,25 @@ impl Program {
             roots.insert("steps", Jinja::from(steps));
         }
         Jinja::from(roots)
+    }
+}
+
+impl Scope {
+    /// What the names on this path lead to, through maps alone.
+    fn find(&self, path: &[String]) -> Option<Cow<'_, Value>> {
+        let (root, rest): (&Value, &[String]) = match path {
+            [root, rest @ ..] if root == "input" => (&self.input, rest),
+            [root, rest @ ..] if root == "output" => (self.own_output.as_deref()?, rest),
+            [root, field] if root == "saga" => {
+                let text = if field == "id" { &self.saga_id } else { &self.saga_key };
+                return Some(Cow::Owned(Value::String(text.clone())));
+            }
+            [root, name, _output, rest @ ..] if root == "steps" => {
+                (&self.outputs.iter().find(|(step, _)| step == name)?.1, rest)
+            }
+            _ => return None,
+        };
+        rest.iter().try_fold(root, |value, name| value.as_object()?.get(name)).map(Cow::Borrowed)
     }
 }
 

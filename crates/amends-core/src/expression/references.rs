@@ -19,6 +19,24 @@ pub(super) fn check(source: &str) -> Result<Vec<Use>, ExpressionError> {
     Ok(walk.uses)
 }
 
+/// The names on the way from a variable to what the expression reads, where it does nothing but read it:
+/// `input.order.id`, `steps['charge'].output`.
+pub(super) fn plain(source: &str) -> Option<Vec<String>> {
+    names(&parse_expr(source).ok()?)
+}
+
+fn names(expression: &Expr<'_>) -> Option<Vec<String>> {
+    let (parent, name) = match expression {
+        Expr::Var(root) => return Some(vec![root.id.to_owned()]),
+        Expr::GetAttr(access) => (&access.expr, access.name),
+        Expr::GetItem(access) => (&access.expr, text_constant(&access.subscript_expr)?),
+        _ => return None,
+    };
+    let mut path = names(parent)?;
+    path.push(name.to_owned());
+    Some(path)
+}
+
 struct Walk<'s> {
     source: &'s str,
     uses: Vec<Use>,

@@ -20,7 +20,12 @@ impl Budget {
         Budget { bytes }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), String> {
+    /// How much that is, in bytes.
+    pub(super) fn left(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), String> {
         self.bytes = self
             .bytes
             .checked_sub(bytes)
@@ -136,7 +141,7 @@ pub(super) fn to_json(value: &Jinja, budget: &mut Budget) -> Result<Value, Strin
 }
 
 /// The length of a value as JSON, or something greater than `limit` if that is exceeded.
-fn size(value: &Value, limit: usize) -> usize {
+pub(super) fn size(value: &Value, limit: usize) -> usize {
     struct Count {
         bytes: usize,
         limit: usize,

@@ -1,0 +1,67 @@
+//! What is read without the engine is what the engine reads.
+
+use super::{Budget, Scope, compile};
+use crate::expression::OUTPUT_BYTES;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(|float| json!(float)),
+        ".{0,8}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        let name = prop_oneof![Just("a"), Just("b"), Just("output"), Just("0")].prop_map(str::to_owned);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(name, inner, 0..4).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+fn any_path() -> impl Strategy<Value = String> {
+    let root = prop_oneof![
+        Just("input"),
+        Just("output"),
+        Just("saga.id"),
+        Just("saga['key']"),
+        Just("steps.one.output"),
+        Just("steps['two'].output"),
+        Just("response.body"),
+        Just("response.status"),
+    ];
+    let name = prop_oneof![Just(".a"), Just("['b']"), Just(".output"), Just("['0']"), Just("[0]"), Just("[-1]")];
+    (root, prop::collection::vec(name, 0..4)).prop_map(|(root, names)| format!("{root}{}", names.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reading_is_what_the_engine_does(path in any_path(), values in prop::array::uniform4(any_value()), small in 0usize..40) {
+        let [input, own, one, body] = values.map(Arc::new);
+        let scope = Scope {
+            saga_id: "id".into(),
+            saga_key: "key".into(),
+            input,
+            outputs: vec![("one".into(), one)],
+            own_output: Some(own),
+            response: Some((200, body)),
+        };
+        let template = format!("{{{{{path}}}}}");
+        // The engine does not read a part of `saga.id`, and neither does the other.
+        let Ok((program, _)) = compile(&template, 2..template.len() - 2) else { return Ok(()) };
+        let read = program.run(&scope, &mut Budget::new(OUTPUT_BYTES));
+        prop_assert_eq!(&read, &program.compute(&scope, &mut Budget::new(OUTPUT_BYTES)), "{}", path);
+        // The same is too large for both; the engine counts no value as less than two bytes.
+        let fits = |result: Result<Value, _>| result.is_ok();
+        let small = small.max(2);
+        let read = fits(program.run(&scope, &mut Budget::new(small)));
+        prop_assert_eq!(read, fits(program.compute(&scope, &mut Budget::new(small))), "{} within {}", path, small);
+    }
+}
