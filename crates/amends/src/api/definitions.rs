@@ -38,7 +38,10 @@ pub(crate) async fn put(
     Segments(name): Segments<String>,
     Source(source): Source,
 ) -> Result<(StatusCode, Json<Definition>), ApiProblem> {
-    let checked = lint::check(&source, Some(&app.participants));
+    // A long definition takes a while, and nobody else's request is to wait for that.
+    let (text, participants) = (source.clone(), app.participants.clone());
+    let checked = tokio::task::spawn_blocking(move || lint::check(&text, Some(&participants))).await;
+    let checked = checked.expect("lint does not panic");
     let Some(definition) = checked.definition else {
         let errors = checked.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
         let detail = format!("the definition has {errors} error(s); `diagnostics` says where, and how to mend them");
