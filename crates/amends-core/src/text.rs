@@ -6,7 +6,8 @@ const SHORT_CHARS: usize = 80;
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are a digit")).collect()
 }
 
 /// What somebody wrote, cut to a length that a message can bear.

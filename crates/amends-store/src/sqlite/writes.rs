@@ -5,7 +5,7 @@
 
 use super::errors::Failure;
 use super::reads;
-use super::rows::{self, is_orphan, saga_columns};
+use super::rows::{self, is_orphan};
 use super::writer::Writing;
 use crate::{
     Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
@@ -37,11 +37,12 @@ const PUT_SAGA: &str = "
     INSERT INTO saga (id, definition, version, key, fingerprint, created_at,
                       status, paused, reason, owner, wake_at, finished_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-pub(super) const SAGA_NOW: &str = concat!(
-    "SELECT ",
-    saga_columns!(),
-    ", (SELECT max(sequence) FROM event WHERE event.saga = ?1) FROM saga WHERE id = ?1"
-);
+/// Who owns a saga, whether its row is this one already, and its last event. It is asked at every commit, so the columns
+/// are compared where they are.
+pub(super) const SAGA_NOW: &str = "
+    SELECT owner IS ?8, status = ?2 AND paused = ?3 AND reason IS ?4 AND owner IS ?5 AND wake_at IS ?6
+        AND finished_at IS ?7, (SELECT max(sequence) FROM event WHERE event.saga = ?1)
+    FROM saga WHERE id = ?1";
 pub(super) const CHANGE_SAGA: &str = "
     UPDATE saga SET status = ?2, paused = ?3, reason = ?4, owner = ?5, wake_at = ?6, finished_at = ?7 WHERE id = ?1";
 const PUT_EVENT: &str = "INSERT INTO event (saga, sequence, at, body) VALUES (?1, ?2, ?3, ?4)";
@@ -198,22 +199,21 @@ fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -
 
 /// A later commit: refused unless it follows the last event, and the saga is this incarnation's.
 fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
-    let found = sql
-        .prepare_cached(SAGA_NOW)?
-        .query_row([commit.saga.as_bytes()], |row| Ok((rows::saga(row)?, row.get::<_, Option<i64>>(12)?)))
-        .optional()?;
-    let Some((saga, sequence)) = found else { return Ok(Outcome::Stale) };
-    let follows = sequence.unwrap_or_default() == rows::number(commit.after);
-    if !follows || saga.owner != Some(me) {
+    let Row { status, paused, reason, rest } = &commit.row;
+    let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
+    let row =
+        params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at, me.as_bytes()];
+    let now =
+        |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<i64>>(2)?));
+    let found = sql.prepare_cached(SAGA_NOW)?.query_row(row, now).optional()?;
+    let Some((is_mine, is_same, sequence)) = found else { return Ok(Outcome::Stale) };
+    if !is_mine || sequence.unwrap_or_default() != rows::number(commit.after) {
         return Ok(Outcome::Stale);
     }
     // The row is written only when it changes: most commits only add events, and naming a column in an update
     // rewrites every index on it, whether or not its value is another.
-    if saga.row != commit.row || saga.damage.is_some() {
-        let Row { status, paused, reason, rest } = &commit.row;
-        let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
-        let values = params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
-        sql.prepare_cached(CHANGE_SAGA)?.execute(values)?;
+    if !is_same {
+        sql.prepare_cached(CHANGE_SAGA)?.execute(&row[..7])?;
     }
     Ok(Outcome::Committed)
 }
