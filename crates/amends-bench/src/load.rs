@@ -14,6 +14,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
+/// How many callers start sagas whose end nobody waits for.
+const STARTING: usize = 64;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Load {
@@ -87,6 +90,16 @@ impl Running {
         (self.state.finished.take(), began.elapsed())
     }
 
+    /// Waits until so many sagas have come to their end since the last look, and says how long they took.
+    pub async fn observe_sagas(&self, sagas: usize) -> anyhow::Result<Finished> {
+        self.state.finished.take();
+        while self.state.finished.borrow().took_us.len() < sagas {
+            ensure!(self.callers.iter().all(|caller| !caller.is_finished()), "a caller has given up");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(self.state.finished.take())
+    }
+
     /// Starts nothing more and waits for what is in flight. Returns what the services must have done for all of it.
     pub async fn stop(self) -> anyhow::Result<Ledger> {
         self.state.end.set(0);
@@ -122,6 +135,28 @@ impl State {
 #[derive(Deserialize)]
 struct Ended<'a> {
     status: &'a str,
+}
+
+/// Starts so many sagas and waits until each is accepted, not for its end.
+pub async fn start_all(address: SocketAddr, definition: &str, sagas: u64) -> anyhow::Result<()> {
+    let next = Rc::new(Cell::new(0));
+    let callers = (0..STARTING).map(|_| {
+        let (next, path) = (next.clone(), format!("/v1/sagas/{definition}"));
+        tokio::task::spawn_local(async move {
+            let mut connection = Connection::open(address).await?;
+            while next.get() < sagas {
+                let order = Order::new("order", next.replace(next.get() + 1), false);
+                let (status, body) = connection.post(&path, &order.id, serde_json::to_vec(&order)?.into()).await?;
+                let told = String::from_utf8_lossy(&body);
+                ensure!(status == StatusCode::ACCEPTED, "a start was answered {status}: {told}");
+            }
+            anyhow::Ok(())
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await??;
+    }
+    Ok(())
 }
 
 /// Starts a saga and waits for its end. Returns whether it completed.

@@ -1,10 +1,13 @@
 //! Measures Amends beside the floors that it stands on. See `amends-bench --help` and docs/performance.md.
 
+mod age;
 mod floor;
 mod http;
 mod load;
+mod recovery;
 mod report;
 mod shop;
+mod sleepers;
 mod subject;
 mod throughput;
 
@@ -30,6 +33,12 @@ struct Arguments {
 enum Command {
     /// Throughput, latency and cost, beside the bare and the durable floor
     Throughput(throughput::Options),
+    /// Cost per saga while the store fills up
+    Age(age::Options),
+    /// Start-up and recovery with many unfinished sagas, after a kill
+    Recovery(recovery::Options),
+    /// Memory with many sagas at rest
+    Sleepers(sleepers::Options),
     /// Serves the steps of a saga; the others start it
     #[command(hide = true)]
     Services {
@@ -57,6 +66,9 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(LocalSet::new().run_until(async {
         match command {
             Command::Throughput(options) => throughput::run(&options, &amends).await,
+            Command::Age(options) => age::run(&options, &amends).await,
+            Command::Recovery(options) => recovery::run(&options, &amends).await,
+            Command::Sleepers(options) => sleepers::run(&options, &amends).await,
             Command::Services { latency } => shop::run(Duration::from_millis(latency)).await,
             Command::Floor { store, services } => floor::run(&store, services).await,
         }

@@ -41,6 +41,8 @@ steps:
     kind: retriable
     action: { post: "notification:/notify", body: { order: "{{ input.id }}", charged: "{{ steps.charge.output.receipt }}" } }
 "#;
+/// A saga that is at rest.
+pub const SLEEPER: &str = "saga: sleeper\nkey: '{{ input.id }}'\nsteps:\n  sleep: { sleep: 24h }\n";
 /// The participants that the definition names.
 pub const PARTICIPANTS: [&str; 4] = ["inventory", "payment", "shipping", "notification"];
 

@@ -1,6 +1,6 @@
 //! What is measured: the programs, and what the kernel says about them.
 
-use crate::shop::{DEFINITION, PARTICIPANTS};
+use crate::shop::{DEFINITION, PARTICIPANTS, SLEEPER};
 use anyhow::{Context, bail};
 use std::fmt::{self, Write};
 use std::io::{BufRead, BufReader};
@@ -142,11 +142,12 @@ pub struct Amends {
 }
 
 impl Amends {
-    /// Starts it on the store in this folder, and says how long that took.
+    /// Starts it on the store in this folder, and says how long it took until it was ready.
     pub fn start(&self, folder: &Path, services: SocketAddr) -> anyhow::Result<(Program, Duration)> {
         let address = free_address()?;
         std::fs::create_dir_all(folder.join("sagas"))?;
         std::fs::write(folder.join("sagas/bench.yaml"), DEFINITION)?;
+        std::fs::write(folder.join("sagas/sleeper.yaml"), SLEEPER)?;
         std::fs::write(folder.join("amends.toml"), configuration(address, services))?;
         let began = Instant::now();
         let child = Command::new(&self.binary)

@@ -154,7 +154,10 @@ impl Lanes {
     /// The next call that has a place now; it counts as in flight from here on.
     pub(super) fn next_call(&mut self, now: Timestamp) -> Option<OutgoingCall> {
         let pace_allows = self.pace.allowance(now) > 0;
-        let mut next_of = |(name, lane): (&String, &mut Lane)| Some((name.clone(), lane.next_call(pace_allows, now)?));
+        let mut next_of = |(name, lane): (&String, &mut Lane)| {
+            let call = lane.next_call(pace_allows, now)?;
+            Some((name.clone(), call))
+        };
         let last = self.last_served.clone();
         let after =
             self.lanes.range_mut::<String, _>((Bound::Excluded(&last), Bound::Unbounded)).find_map(&mut next_of);
