@@ -116,7 +116,7 @@ impl State {
         let mut connection = Connection::open(*address).await?;
         while self.next.get() < self.end.get() {
             let number = self.next.replace(self.next.get() + 1);
-            let order = Order::new(name, number, *refused > 0 && number % refused == 0);
+            let order = Order::new(name, number, *refused > 0 && number.is_multiple_of(*refused));
             let began = Instant::now();
             let completed = match subject {
                 Subject::Bare => perform(&mut connection, &order).await?,

@@ -1,5 +1,8 @@
 //! Medians and ratios of what was measured, as a table and as JSON.
 
+#[cfg(test)]
+mod tests;
+
 use crate::load::Finished;
 use crate::subject::{Subject, Usage};
 use crate::throughput::Case;

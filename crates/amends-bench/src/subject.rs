@@ -178,7 +178,7 @@ fn configuration(address: SocketAddr, services: SocketAddr) -> String {
     );
     for participant in PARTICIPANTS {
         write!(text, "[participants.{participant}]\nurl = \"http://{services}\"\nin_flight = 256\n").expect("text");
-        write!(text, "compensations.in_flight = 64\n").expect("text");
+        writeln!(text, "compensations.in_flight = 64").expect("text");
     }
     text
 }

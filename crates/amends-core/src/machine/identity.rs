@@ -7,6 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
+#[cfg(test)]
+mod tests;
+
 /// What a start is known by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -140,8 +140,11 @@ async fn hold_for_a_moment(client: &Client, saga: &str) {
 
 /// Looks through the dead letters until the load is closed, and lets some of them be tried again.
 async fn retry(client: Client, chance: f64, mut random: Rng, mut is_open: watch::Receiver<bool>) {
+    if chance == 0.0 {
+        return;
+    }
     let mut looks = clicks();
-    while chance > 0.0 {
+    loop {
         tokio::select! {
             _ = looks.tick() => {}
             _ = is_open.wait_for(|open| !open) => return,

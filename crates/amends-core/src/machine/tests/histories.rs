@@ -3,7 +3,7 @@
 
 use super::script::play;
 use super::spec;
-use super::stage::{DAWN, Stage};
+use super::stage::{DAWN, Stage, response};
 use crate::answer::Failure;
 use crate::machine::{
     Claim, Command, Direction, Event, Moment, Operator, Phase, Saga, Settlement, StepState, Trouble, apply, decide,
@@ -182,6 +182,30 @@ fn what_a_step_keeps() {
     assert_eq!((found.uncertain, found.error, found.state), (false, None, StepState::Done));
     let found = step("a(probe,pivot,tries=1)", "a=503 a=no");
     assert_eq!((found.uncertain, found.state), (false, StepState::Refused));
+}
+
+/// A compensation sees the output of its own step under a name of its own.
+#[test]
+fn a_compensation_reads_the_output_that_it_undoes() {
+    let source = r#"
+saga: s
+key: "{{ input.id }}"
+steps:
+  a:
+    action: { post: "p:/a" }
+    compensation: { post: "p:/undo", body: { receipt: "{{ output.of }}" } }
+  b: { kind: pivot, action: { post: "p:/b" } }
+"#;
+    let (mut stage, _) = Stage::begin(crate::lint::compile(source).expect("it is a definition"));
+    let mut answered = |step, status| {
+        let (direction, attempt) = (Direction::Action, 1);
+        let answer = response(status, None, serde_json::json!({ "of": "charge-7" }));
+        stage.command(&Command::Answered { step, direction, attempt, answer }).expect("it was called");
+    };
+    answered(0, 200);
+    answered(1, 422);
+    let undone = stage.command(&Command::Received { step: 0, receives: 1 }).expect("it is queued");
+    assert_eq!(undone.calls[0].request.body.as_deref(), Some(r#"{"receipt":"charge-7"}"#));
 }
 
 /// Where the saga stands does not depend on what happens to be asked first.
