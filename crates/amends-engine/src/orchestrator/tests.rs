@@ -2,7 +2,7 @@
 
 mod world;
 
-use super::Reply;
+use super::{Input, Reply};
 use crate::{EngineError, Order};
 use amends_core::definition::Definition;
 use amends_core::machine::{Direction, Event, Operator, Settlement, Status, StepStatus};
@@ -547,4 +547,86 @@ fn a_herd_of_compensations_keeps_the_pace_and_meets_the_breaker() {
     let most = times.iter().map(|from| times.iter().filter(|at| (*from..from + 1_000).contains(*at)).count()).max();
     assert!(most <= Some(RATE as usize), "{most:?} in one second");
     assert!(times.len() > 410, "the participant did fail: {}", times.len());
+}
+
+/// What came back is recorded, nothing is begun, and the saga is left for the next start to find.
+#[test]
+fn an_engine_that_stops_begins_nothing_and_forgets_nothing() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(1_000));
+    let id = world.start(1, &definition, "k");
+    world.run_for(500);
+    world.orchestrator.close();
+    assert!(!world.orchestrator.is_quiet(), "a call is in flight");
+    world.start(2, &definition, "late");
+    world.run_for(1_000);
+    let saga = world.saga(id).expect("it is stored");
+    let steps: Vec<StepStatus> = saga.saga.steps.iter().map(|step| step.status()).collect();
+    assert_eq!(steps[..2], [StepStatus::Done, StepStatus::Pending]);
+    assert!(!saga.saga.held, "it is not paused, though nothing is begun");
+    world.run_for(60_000);
+    assert_eq!(world.calls.iter().filter(|(_, call)| call.saga == id).count(), 1);
+    assert!(world.orchestrator.is_quiet());
+    assert_eq!(world.orchestrator.wake_at(), None, "there is nothing to wake for");
+    let owned = world.sagas().iter().filter(|record| record.row.rest == Rest::Owned).count();
+    assert_eq!((owned, world.orphans()), (2, 0), "they are given back when the engine retires");
+    world.script = Box::new(|_| Reaction::Obey);
+    world.restart();
+    world.run_for(10_000);
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
+/// Due times and retries come and go without a call, too.
+#[test]
+fn an_engine_that_stops_lets_what_is_due_wait() {
+    let mut world = World::new();
+    let definition = world.define(
+        "saga: s\nkey: '{{ input.id }}'\nsteps:\n  nap: { sleep: 10s }\n  \
+         last: { kind: retriable, action: { post: 'one:/do' } }\n",
+    );
+    let id = world.start(1, &definition, "k");
+    world.run_for(100);
+    world.orchestrator.close();
+    world.run_for(60_000);
+    assert_eq!((status(&world, id), world.calls.len()), (Status::Running, 0));
+    world.restart();
+    world.run_for(1_000);
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
+#[test]
+fn a_start_beyond_the_bound_is_refused_until_there_is_room() {
+    let mut world = World::with(|settings| settings.live_sagas = 2);
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(100));
+    for number in 1..=3 {
+        world.start(number, &definition, &format!("k{number}"));
+    }
+    world.run_for(50);
+    assert!(matches!(&world.replies[&2], Ok(Reply::Accepted(_))));
+    assert!(matches!(&world.replies[&3], Err(EngineError::Overloaded)), "{:?}", world.replies[&3]);
+    world.run_for(2_000);
+    world.start(4, &definition, "k4");
+    world.run_for(2_000);
+    assert!(matches!(&world.replies[&4], Ok(Reply::Accepted(_))));
+}
+
+/// Whoever asks for the end of a saga that is there already is told at once; whoever asks early, when it comes.
+#[test]
+fn the_end_is_told_to_whoever_waits_for_it() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match call.step_name.as_str() {
+        "last" => Reaction::Refuse(422),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.hand_in(0, Input::Await { reply: 2, saga: id });
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Ok(Reply::Saga(saga)) if saga.saga.status() == Status::Stuck));
+    // A saga that is stuck is not in memory: whoever waits for a change of it waits.
+    world.hand_in(0, Input::Await { reply: 3, saga: id });
+    world.run_for(1_000);
+    assert!(!world.replies.contains_key(&3));
 }

@@ -153,7 +153,7 @@ impl World {
         self.dies_at = None;
     }
 
-    fn hand_in(&mut self, after_ms: u64, input: Input) {
+    pub(super) fn hand_in(&mut self, after_ms: u64, input: Input) {
         self.count += 1;
         self.coming.insert((self.now.plus(after_ms), self.count), input);
     }
