@@ -1,8 +1,11 @@
 //! Whether a saga costs the same when a million have ended as when a thousand have.
 
 use crate::load::{Load, read_ledger};
-use crate::subject::{Amends, Disk, Program, Subject, Usage};
+use crate::report::Measured;
+use crate::shop::Ledger;
+use crate::subject::{Amends, Disk, Program, Subject};
 use anyhow::ensure;
+use std::time::Instant;
 
 /// How many there are.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,35 +33,29 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     let disk = Disk::of(folder.path())?;
     let services = Program::role(&["services", "--latency", "0"])?;
     let (server, _) = amends.start(folder.path(), services.address)?;
-    let load = Load {
-        subject: Subject::Amends,
-        address: server.address,
-        in_flight: IN_FLIGHT,
-        refused: 0,
-        name: "order".into(),
-    };
+    let load = Load { subject: Subject::Amends, address: server.address, in_flight: IN_FLIGHT, refused: 0 };
     let running = load.start(u64::MAX);
+    let mut ledger = Ledger::default();
     running.observe_sagas(FIRST).await?;
     let mut ended = FIRST;
     println!("{:>10} {:>10} {:>12} {:>12} {:>12}", "ended", "sagas/s", "CPU s/1000", "bytes/saga", "memory MiB");
     let every = (sagas - FIRST - window) / ROWS;
     for row in 0..=ROWS {
-        let (before, began) = (server.usage(&disk)?, std::time::Instant::now());
-        let count = running.observe_sagas(window).await?.took_us.len();
-        let (after, time) = (server.usage(&disk)?, began.elapsed().as_secs_f64());
-        println!("{}", line(ended, count as f64, time, before, after));
+        let (before, began) = (server.usage(&disk)?, Instant::now());
+        let finished = running.observe_sagas(window).await?;
+        let (after, time, count) = (server.usage(&disk)?, began.elapsed(), finished.took_us.len());
+        let Measured { sagas_per_s, cpu_s_per_1000, bytes_per_saga, .. } = Measured::new(finished, time, before, after);
+        let memory = after.resident_mib;
+        println!("{ended:>10} {sagas_per_s:>10.0} {cpu_s_per_1000:>12.3} {bytes_per_saga:>12.0} {memory:>12.0}");
         ended += count;
         if row < ROWS {
             ended += running.observe_sagas(every - window).await?.took_us.len();
         }
-        read_ledger(services.address).await?;
+        // Read as it goes, so that the services need not remember a million keys.
+        ledger += read_ledger(services.address).await?;
     }
-    running.stop().await?;
+    let expected = running.stop().await?;
+    ledger += read_ledger(services.address).await?;
+    ensure!(ledger == expected, "the services did {ledger:?}, and {expected:?} was to be done");
     Ok(())
-}
-
-fn line(ended: usize, sagas: f64, time: f64, before: Usage, after: Usage) -> String {
-    let cpu = (after.cpu_s - before.cpu_s) * 1_000.0 / sagas;
-    let bytes = (after.written - before.written) as f64 / sagas;
-    format!("{ended:>10} {:>10.0} {cpu:>12.3} {bytes:>12.0} {:>12.0}", sagas / time, after.resident_mib)
 }

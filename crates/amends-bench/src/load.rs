@@ -28,8 +28,6 @@ pub struct Load {
     pub in_flight: usize,
     /// One in so many is refused; none if 0.
     pub refused: u64,
-    /// What this run's keys begin with.
-    pub name: String,
 }
 
 /// How long the sagas took that came to their end, in microseconds.
@@ -112,11 +110,11 @@ impl Running {
 
 impl State {
     async fn call(self: Rc<State>) -> anyhow::Result<()> {
-        let Load { subject, address, refused, name, .. } = &self.load;
+        let Load { subject, address, refused, .. } = &self.load;
         let mut connection = Connection::open(*address).await?;
         while self.next.get() < self.end.get() {
             let number = self.next.replace(self.next.get() + 1);
-            let order = Order::new(name, number, *refused > 0 && number.is_multiple_of(*refused));
+            let order = Order::new(number, *refused > 0 && number.is_multiple_of(*refused));
             let began = Instant::now();
             let completed = match subject {
                 Subject::Bare => perform(&mut connection, &order).await?,
@@ -145,7 +143,7 @@ pub async fn start_all(address: SocketAddr, definition: &str, sagas: u64) -> any
         tokio::task::spawn_local(async move {
             let mut connection = Connection::open(address).await?;
             while next.get() < sagas {
-                let order = Order::new("order", next.replace(next.get() + 1), false);
+                let order = Order::new(next.replace(next.get() + 1), false);
                 let (status, body) = connection.post(&path, &order.id, serde_json::to_vec(&order)?.into()).await?;
                 let told = String::from_utf8_lossy(&body);
                 ensure!(status == StatusCode::ACCEPTED, "a start was answered {status}: {told}");

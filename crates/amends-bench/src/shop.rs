@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::ops::AddAssign;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,8 +64,8 @@ pub struct Order {
 
 impl Order {
     /// The order with this number.
-    pub fn new(run: &str, number: u64, refuse: bool) -> Order {
-        Order { id: format!("{run}-{number}"), sku: "red-bicycle".into(), quantity: 2, cents: 129_900, refuse }
+    pub fn new(number: u64, refuse: bool) -> Order {
+        Order { id: format!("order-{number}"), sku: "red-bicycle".into(), quantity: 2, cents: 129_900, refuse }
     }
 
     /// The body of the action in this place. `receipt` is what the second one answered.
@@ -100,6 +101,14 @@ pub struct Ledger {
     pub undone: u64,
     /// Requests under a key that was there before.
     pub repeated: u64,
+}
+
+impl AddAssign for Ledger {
+    fn add_assign(&mut self, more: Ledger) {
+        self.done += more.done;
+        self.undone += more.undone;
+        self.repeated += more.repeated;
+    }
 }
 
 #[derive(Deserialize)]

@@ -110,7 +110,7 @@ async fn measure(
     read_ledger(services.address).await?;
 
     let Case { refused, in_flight, .. } = case;
-    let running = Load { subject, address, in_flight, refused, name: "order".into() }.start(u64::MAX);
+    let running = Load { subject, address, in_flight, refused }.start(u64::MAX);
     running.observe(Duration::from_secs_f64(options.warm_up)).await;
     let before = usage()?.unwrap_or_default();
     let (finished, time) = running.observe(Duration::from_secs_f64(options.seconds)).await;

@@ -1,7 +1,8 @@
 //! The shell around the orchestrator: it brings the clock, the store, the network and the callers to it.
 //!
-//! One task owns the orchestrator. Everything else (a commit, a claim, a call to a participant) runs in a task of
-//! its own that ends by handing its result in; so nothing that is slow holds up anything else.
+//! One task owns the orchestrator, and waits for letters and for the batch that the store has in hand. Everything else (a
+//! claim, a call to a participant) runs in a task of its own that ends by handing its result in; so nothing that is slow
+//! holds up anything else.
 
 mod catalogue;
 mod driver;

@@ -6,18 +6,7 @@
 
 #![cfg(test)]
 
-mod support {
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod agreement;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod child;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod customers;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod setting;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod shop;
-}
+mod support;
 
 use amends_client::{SagaQuery, SagaStatus};
 use amends_idempotency::rusqlite::Connection;

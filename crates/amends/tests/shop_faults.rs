@@ -7,14 +7,7 @@
 
 #![cfg(test)]
 
-mod support {
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod child;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod orders;
-    #[allow(dead_code, reason = "each test file uses other parts of it")]
-    pub mod shop;
-}
+mod support;
 
 use amends_core::lint;
 use amends_core::machine::{Claim, Direction, Operator, Status};

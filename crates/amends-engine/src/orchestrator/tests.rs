@@ -7,6 +7,7 @@ use crate::{EngineError, Order};
 use amends_core::definition::Definition;
 use amends_core::machine::{Direction, Event, Operator, Settlement, Status, StepStatus};
 use amends_store::Rest;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use world::{Effect, Reaction, World};
 
@@ -447,9 +448,8 @@ fn the_answer_to_a_claim_may_overtake_the_answer_to_a_commit() {
     assert_eq!((status(&world, id), world.orchestrator.gauges().live_sagas), (Status::Completed, 0));
 }
 
-/// It could not be read when it was claimed, and could when an order took it a moment later.
-#[test]
-fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
+/// A saga whose engine died during its first call, and is started again where the definition is not in the store.
+fn unreadable() -> (World, Arc<Definition>, uuid::Uuid, BTreeMap<String, Arc<Definition>>) {
     let mut world = World::new();
     let definition = chain(&mut world);
     world.script = Box::new(|_| Reaction::Slow(100_000));
@@ -458,6 +458,13 @@ fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
     let definitions = world.forget_definitions();
     world.script = Box::new(|_| Reaction::Obey);
     world.restart();
+    (world, definition, id, definitions)
+}
+
+/// It could not be read when it was claimed, and could when an order took it a moment later.
+#[test]
+fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
+    let (mut world, definition, id, definitions) = unreadable();
     (world.commit_answer_ms, world.read_answer_ms) = (50, 10);
     world.run_for(4);
     // A commit is on its way, so the one that sets the saga aside will have to wait.
@@ -493,14 +500,7 @@ fn a_retry_of_a_letter_that_settled_itself_is_refused_and_not_audited() {
 
 #[test]
 fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
-    let mut world = World::new();
-    let definition = chain(&mut world);
-    world.script = Box::new(|_| Reaction::Slow(100_000));
-    let id = world.start(1, &definition, "k");
-    world.run_for(100);
-    let definitions = world.forget_definitions();
-    world.script = Box::new(|_| Reaction::Obey);
-    world.restart();
+    let (mut world, definition, id, definitions) = unreadable();
     world.run_for(10_000);
     let row = world.sagas().remove(0).row;
     assert_eq!((row.status, row.rest, world.orphans()), (Status::Stuck, Rest::Parked, 0));
@@ -612,7 +612,7 @@ fn a_start_beyond_the_bound_is_refused_until_there_is_room() {
     assert!(matches!(&world.replies[&4], Ok(Reply::Accepted(_))));
 }
 
-/// Whoever asks for the end of a saga that is there already is told at once; whoever asks early, when it comes.
+/// That a saga got stuck is told when it does. Whoever asks later asks for the next change of it.
 #[test]
 fn the_end_is_told_to_whoever_waits_for_it() {
     let mut world = World::new();
@@ -625,7 +625,7 @@ fn the_end_is_told_to_whoever_waits_for_it() {
     world.hand_in(0, Input::Await { reply: 2, saga: id });
     world.run_for(1_000);
     assert!(matches!(&world.replies[&2], Ok(Reply::Saga(saga)) if saga.saga.status() == Status::Stuck));
-    // A saga that is stuck is not in memory: whoever waits for a change of it waits.
+    // The saga is not in memory any more; that it is stuck already, the shell reads from the store.
     world.hand_in(0, Input::Await { reply: 3, saga: id });
     world.run_for(1_000);
     assert!(!world.replies.contains_key(&3));
