@@ -385,9 +385,9 @@ impl Orchestrator {
         let has_plenty = self.live.len() < self.settings.live_sagas / 2;
         let keep_until = has_plenty.then(|| self.now.plus(self.settings.keep_ms));
         let live = self.live.get_mut(&id).expect("decisions are about a saga in memory");
-        let mut staged = Staged::new(live.snapshot.saga.clone());
+        let mut staged = Staged::new(live.snapshot.saga.clone(), self.now);
         for (cause, decision) in decisions {
-            staged.add(cause, decision, self.now);
+            staged.add(cause, decision);
         }
         staged.rest = match writes::rest(&live.snapshot.definition, &staged.saga, keep_until) {
             // What is not begun now must be found at the next start: what is owned is freed when this engine retires.
@@ -402,6 +402,7 @@ impl Orchestrator {
             is_first: live.after == 0,
             after: live.after,
             events: &staged.events,
+            at: staged.at,
             saga: &staged.saga,
             rest: staged.rest,
         });
@@ -463,8 +464,7 @@ impl Orchestrator {
         let snapshot = live.snapshot.clone();
         let first = snapshot.saga.sequence + 1 - staged.events.len() as u64;
         if !staged.events.is_empty() {
-            let events = staged.events.into_iter().enumerate();
-            let events = events.map(|(index, (at, event))| (first + index as u64, at, event)).collect();
+            let events = (first..).zip(staged.events).map(|(number, event)| (number, staged.at, event)).collect();
             self.outputs.push_back(Output::Announce { saga: snapshot.clone(), events });
         }
         self.tell(&snapshot, staged.causes, first == 1);

@@ -8,7 +8,7 @@ use amends_core::idempotency::Fingerprint;
 use amends_core::machine::{Claim, Direction, Event, Phase, Saga, Settlement, StepState, Trouble, apply, fold};
 use amends_core::time::Timestamp;
 use amends_engine::orchestrator::OutgoingCall;
-use amends_store::{Commit, Rest, StoredEvent};
+use amends_store::{Commit, Rest, StoredEvents};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -47,9 +47,10 @@ impl Model {
         participants: &Participants,
         coverage: &mut Coverage,
     ) -> Result<(), Violation> {
+        let mut events = commit.events.as_ref().map_or_else(|| Ok(Vec::new()), decode)?.into_iter();
         if let Some(birth) = &commit.birth {
             let definition = self.definitions[&birth.version].clone();
-            let (at, first) = decode(&commit.events[0])?;
+            let (at, first) = events.next().ok_or_else(|| format!("{}: a birth without an event", commit.saga))?;
             let saga = fold(&definition, commit.saga, [(at, &first)]).map_err(|error| error.to_string())?;
             let known =
                 Known { definition, saga, rest: commit.row.rest, owner: Uuid::nil(), left_alone: BTreeSet::new() };
@@ -63,14 +64,13 @@ impl Model {
         if known.saga.is_finished() {
             return Err(format!("{}: a commit after it was finished", commit.saga));
         }
-        for stored in commit.events.iter().skip(usize::from(commit.birth.is_some())) {
-            let (at, event) = decode(stored)?;
+        for (at, event) in events {
             known.happened(&event, at, participants, coverage)?;
         }
         known.rest = commit.row.rest;
         let (status, reason) = (known.saga.status(), known.saga.reason(&known.definition));
         // A saga that cannot be read is set aside by a row alone, which says so.
-        if !commit.events.is_empty() && (commit.row.status, &commit.row.reason) != (status, &reason) {
+        if commit.events.is_some() && (commit.row.status, &commit.row.reason) != (status, &reason) {
             return Err(format!("{}: the row says {:?}, the events {status:?} {reason:?}", commit.saga, commit.row));
         }
         Ok(())
@@ -264,7 +264,11 @@ pub(crate) fn check_key(known: &Known, call: &OutgoingCall) -> Result<(), Violat
     Err(format!("a call under a key that does not follow from saga and step: {call:?}"))
 }
 
-fn decode(stored: &StoredEvent) -> Result<(Timestamp, Event), Violation> {
-    let event = serde_json::from_slice(&stored.body).map_err(|error| format!("an event cannot be decoded: {error}"))?;
-    Ok((stored.at, event))
+fn decode(stored: &StoredEvents) -> Result<Vec<(Timestamp, Event)>, Violation> {
+    let events: Vec<Event> = serde_json::from_slice(&stored.body)
+        .map_err(|error| format!("a commit's events cannot be decoded: {error}"))?;
+    if events.len() as u64 != stored.count {
+        return Err(format!("a commit of {} events says that they are {}", events.len(), stored.count));
+    }
+    Ok(events.into_iter().map(|event| (stored.at, event)).collect())
 }

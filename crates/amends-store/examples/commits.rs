@@ -2,19 +2,20 @@
 //!
 //! `cargo run --release -p amends-store --example commits -- DIRECTORY CALLERS SAGAS SECONDS`
 //!
-//! Each caller has so many sagas at a time and takes them in turn through five commits: birth, three steps and the
-//! end. Bytes are what the kernel was asked to write to storage (Linux), the moves from the log into the file included.
+//! Each caller has so many sagas at a time and takes them in turn through five commits of two events each: birth, three
+//! steps and the end. Bytes are what the kernel was asked to write to storage (Linux), the moves from the log into the file included.
 
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::{
-    Birth, Commit, Count, Counter, Incarnation, Outcome, Rest, Row, SqliteOptions, SqliteStore, Store, StoredEvent,
+    Birth, Commit, Count, Counter, Incarnation, Outcome, Rest, Row, SqliteOptions, SqliteStore, Store, StoredEvents,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const STEPS: u64 = 5;
+const EVENTS: u64 = 2;
 const BODY_BYTES: usize = 300;
 
 fn main() {
@@ -72,8 +73,8 @@ async fn call(store: Arc<SqliteStore>, me: Incarnation, sagas: usize, until: Ins
             let outcomes = store.commit(me, vec![commit(*saga, *after)].into()).await.expect("the store takes it");
             assert_eq!(outcomes, [Outcome::Committed]);
             waits.push(begun.elapsed());
-            *after += 1;
-            if *after == STEPS {
+            *after += EVENTS;
+            if *after == STEPS * EVENTS {
                 (*saga, *after) = (Uuid::now_v7(), 0);
             }
         }
@@ -90,7 +91,7 @@ fn commit(saga: Uuid, after: u64) -> Commit {
         dedupe: None,
         created_at: now(),
     };
-    let last = after + 1 == STEPS;
+    let last = after + EVENTS == STEPS * EVENTS;
     let (status, rest) = if last { (Status::Completed, Rest::Finished(now())) } else { (Status::Running, Rest::Owned) };
     let counter = if last { Counter::Completed } else { Counter::Started };
     let count = Count { definition: "order-fulfilment".into(), counter, at: now() };
@@ -98,7 +99,7 @@ fn commit(saga: Uuid, after: u64) -> Commit {
         saga,
         after,
         birth: (after == 0).then(birth),
-        events: vec![StoredEvent { at: now(), body: vec![b'x'; BODY_BYTES] }],
+        events: Some(StoredEvents { count: EVENTS, at: now(), body: vec![b'x'; BODY_BYTES] }),
         row: Row { status, paused: false, reason: None, rest },
         writes: Vec::new(),
         counts: if last || after == 0 { vec![count] } else { Vec::new() },

@@ -9,11 +9,12 @@
 
 use crate::{
     AuditEntry, AuditQuery, Birth, Commit, Count, Counter, DeadLetter, DeadLetterQuery, Incarnation, Outcome, Receive,
-    Received, Record, Rest, Row, SagaQuery, Statistics, StoreAndViews, StoreError, StoredDefinition, StoredEvent,
+    Received, Record, Rest, Row, SagaQuery, Statistics, StoreAndViews, StoreError, StoredDefinition, StoredEvents,
     Summary, Which, Write,
 };
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ macro_rules! conformance_cases {
                 births::a_double_click_is_judged_after_the_key
                 births::a_birth_that_was_refused_leaves_no_double_click_behind
                 commits::events_are_added_in_order
+                commits::a_commit_with_several_events_counts_them_all
+                commits::a_commit_that_begins_within_another_is_stale
                 commits::a_commit_without_events_changes_the_row_alone
                 commits::a_saga_at_rest_must_be_taken_before_it_is_committed_to
                 commits::a_stale_commit_changes_nothing_at_all
@@ -153,8 +156,10 @@ fn row(rest: Rest) -> Row {
     Row { status: Status::Running, paused: false, reason: None, rest }
 }
 
-fn event(number: u64) -> StoredEvent {
-    StoredEvent { at: at(number), body: format!("event {number}").into_bytes() }
+/// The events of one commit, by their numbers.
+fn events(numbers: RangeInclusive<u64>) -> StoredEvents {
+    let body = format!("events {numbers:?}").into_bytes();
+    StoredEvents { count: numbers.end() + 1 - numbers.start(), at: at(*numbers.start()), body }
 }
 
 /// A saga's first commit, with one event; its key and its input go by its number.
@@ -176,7 +181,7 @@ fn following(saga: u128, after: u64, rest: Rest) -> Commit {
         saga: id(saga),
         after,
         birth: None,
-        events: vec![event(after + 1)],
+        events: Some(events(after + 1..=after + 1)),
         row: row(rest),
         writes: Vec::new(),
         counts: Vec::new(),

@@ -1,8 +1,8 @@
 //! Where sagas are kept.
 //!
 //! [`Store`] is what the engine needs: whole decisions go in, and what must be worked on comes out. [`Views`] is
-//! what people read; it never touches what the engine writes hot. A store knows nothing of what an event means:
-//! events are bytes with a number and a time, and every rule about sagas lives in `amends-core`.
+//! what people read; it never touches what the engine writes hot. A store knows nothing of what an event means: the
+//! events of a commit are counted, have a time and are bytes, and every rule about sagas lives in `amends-core`.
 //!
 //! Invariants that every implementation keeps, and that the conformance suite checks:
 //!
@@ -93,8 +93,9 @@ pub struct Commit {
     pub after: u64,
     /// Present in a saga's first commit, and only there.
     pub birth: Option<Birth>,
-    /// What was decided, in order. Empty where only the row changes (a saga that cannot be read is set aside).
-    pub events: Vec<StoredEvent>,
+    /// What was decided. `None` where only the row changes: a saga is put back to rest, or set aside because it cannot be
+    /// read.
+    pub events: Option<StoredEvents>,
     /// The row after this commit.
     pub row: Row,
     /// What else is written with it.
@@ -130,10 +131,12 @@ pub struct Dedupe {
     pub until: Timestamp,
 }
 
-/// An event as it is stored: its number is its place in the history.
+/// The events that one commit added, as they are stored: an event's number is its place in the history.
 #[derive(Clone, Debug, PartialEq)]
-pub struct StoredEvent {
-    /// When it was decided.
+pub struct StoredEvents {
+    /// How many they are; at least one.
+    pub count: u64,
+    /// When they were decided: all of them at one moment.
     pub at: Timestamp,
     /// What happened, encoded by the engine.
     pub body: Vec<u8>,
@@ -300,8 +303,8 @@ pub struct Record {
     pub birth: Birth,
     /// What its row says.
     pub row: Row,
-    /// Its history from the first event on, as far as it has no hole.
-    pub events: Vec<StoredEvent>,
+    /// Its history from the first event on, commit by commit, as far as it has no hole.
+    pub events: Vec<StoredEvents>,
     /// The number of its last event, which the next commit must follow: as many as there are, unless some are missing.
     pub sequence: u64,
     /// Why some of this could not be read, if it could not. Something harmless stands for it then, and whoever would

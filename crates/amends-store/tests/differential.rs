@@ -8,7 +8,8 @@ use amends_core::time::Timestamp;
 use amends_store::conformance::{Subject, dump};
 use amends_store::{
     Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, MemoryStore, Outcome, Processes,
-    Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError, StoredDefinition, StoredEvent, Which, Write,
+    Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError, StoredDefinition, StoredEvents, Which,
+    Write,
 };
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -336,8 +337,8 @@ impl Dice {
             Some(_) if !born => self.rng.u64(..4),
             Some(_) | None => 0,
         };
-        let events = (0..self.rng.u8(..3)).map(|byte| StoredEvent { at: Timestamp(self.now), body: vec![byte] });
-        let events = events.collect();
+        let count = self.rng.u64(..4);
+        let events = (count > 0).then(|| StoredEvents { count, at: Timestamp(self.now), body: vec![self.rng.u8(..)] });
         let counter = match self.rng.u8(..4) {
             0 => Counter::Started,
             1 => Counter::Completed,
@@ -378,7 +379,7 @@ impl Dice {
                 for _ in 0..self.rng.u8(1..4) {
                     let saga = self.saga();
                     let events = model.saga(saga).await.expect("the model can be read");
-                    batch.push(self.commit(saga, events.map(|record| record.events.len() as u64)));
+                    batch.push(self.commit(saga, events.map(|record| record.sequence)));
                 }
                 Operation::Commit(self.incarnation(), batch)
             }

@@ -7,7 +7,7 @@ use amends_core::time::Timestamp;
 use amends_store::conformance::dump;
 use amends_store::{
     Birth, Commit, Count, Counter, Migration, OpenError, Outcome, Rest, Row, SagaQuery, SqliteOptions, SqliteStore,
-    Store, StoreAndViews, StoredDefinition, StoredEvent, Views, Write, migrate,
+    Store, StoreAndViews, StoredDefinition, StoredEvents, Views, Write, migrate,
 };
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ fn commit(saga: Uuid, after: u64, rest: Rest) -> Commit {
         saga,
         after,
         birth: (after == 0).then_some(birth),
-        events: vec![StoredEvent { at: Timestamp(after), body: after.to_string().into_bytes() }],
+        events: Some(StoredEvents { count: 1, at: Timestamp(after), body: after.to_string().into_bytes() }),
         row: Row { status: Status::Running, paused: false, reason: None, rest },
         writes: Vec::new(),
         counts: if after == 0 { vec![count] } else { Vec::new() },
@@ -113,13 +113,12 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
         ("UPDATE saga SET status = 'confused' WHERE key LIKE '%2'", "`confused` is no status of a saga"),
         ("UPDATE saga SET created_at = -1 WHERE key LIKE '%2'", "-1"),
         ("UPDATE saga SET key = CAST(x'ff' AS TEXT) WHERE key LIKE '%2'", "invalid utf-8"),
-        ("UPDATE event SET at = -1 WHERE sequence = 2", "event 2"),
-        ("DELETE FROM event WHERE sequence = 2", "event 2 is missing"),
-        (
-            "DELETE FROM event WHERE sequence = 1 AND saga = (SELECT saga FROM event WHERE sequence = 2)",
-            "event 1 is missing",
-        ),
-        ("UPDATE event SET sequence = 7 WHERE sequence = 3", "event 3 is missing"),
+        ("UPDATE events SET at = -1 WHERE last = 2", "events 2 to 2"),
+        ("DELETE FROM events WHERE last = 2", "event 2 is missing"),
+        ("DELETE FROM events WHERE last = 1 AND saga = (SELECT saga FROM events WHERE last = 2)", "event 1 is missing"),
+        ("UPDATE events SET first = 7, last = 7 WHERE last = 3", "event 3 is missing"),
+        ("UPDATE events SET first = 4, last = 9223372036854775807 WHERE last = 3", "event 3 is missing"),
+        ("UPDATE events SET first = 2 WHERE last = 3", "event 3 is missing"),
     ];
     for (sql, why) in cases {
         let (_directory, path) = place();
@@ -142,7 +141,7 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
         assert_eq!(store.saga(two).await.unwrap().as_ref(), Some(record));
         // It is set aside: the row says so, and nobody finds it due any more.
         let row = Row { status: Status::Stuck, paused: false, reason: Some(why.into()), rest: Rest::Parked };
-        let aside = Commit { events: Vec::new(), row: row.clone(), ..commit(two, record.sequence, Rest::Parked) };
+        let aside = Commit { events: None, row: row.clone(), ..commit(two, record.sequence, Rest::Parked) };
         assert_eq!(store.commit(ME, vec![aside].into()).await.unwrap(), [Outcome::Committed], "{sql}");
         assert_eq!(store.saga(two).await.unwrap().unwrap().row, row);
         assert_eq!(store.claim(ME, Timestamp(9), 10).await.unwrap(), Default::default());

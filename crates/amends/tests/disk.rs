@@ -118,14 +118,14 @@ async fn a_full_disk_refuses_starts_and_the_server_goes_on_when_there_is_room() 
 
 /// What may be wrong with a saga in the file, each as a statement about the saga `?1`.
 const DAMAGES: [(&str, &str); 6] = [
-    ("an event is cut short", "UPDATE event SET body = substr(body, 1, 9) WHERE saga = ?1 AND sequence = 2"),
+    ("its events are cut short", "UPDATE events SET body = substr(body, 1, 9) WHERE saga = ?1 AND first = 1"),
     (
         "an event is of a kind that nobody knows",
-        "UPDATE event SET body = CAST('{\"type\":\"x\"}' AS BLOB) WHERE saga = ?1 AND sequence = 2",
+        "UPDATE events SET body = CAST('[{\"type\":\"x\"}]' AS BLOB) WHERE saga = ?1 AND first = 1",
     ),
     ("its definition is missing", "UPDATE saga SET version = 'gone' WHERE id = ?1"),
-    ("an event is missing", "DELETE FROM event WHERE saga = ?1 AND sequence = 2"),
-    ("an event happened before time began", "UPDATE event SET at = -5 WHERE saga = ?1 AND sequence = 2"),
+    ("its first events are missing", "DELETE FROM events WHERE saga = ?1 AND first = 1"),
+    ("its events happened before time began", "UPDATE events SET at = -5 WHERE saga = ?1 AND first = 1"),
     ("its status is none", "UPDATE saga SET status = 'confused' WHERE id = ?1"),
 ];
 
@@ -162,20 +162,20 @@ async fn a_saga_that_cannot_be_read_is_set_aside_and_the_others_go_on() {
     // Once somebody has mended it, the saga goes on where it was.
     server.kill().await;
     let id = uuid::Uuid::parse_str(&damaged[0]).unwrap();
-    store.execute("UPDATE event SET body = ?2 WHERE saga = ?1 AND sequence = 2", params![id.as_bytes(), body]).unwrap();
+    store.execute("UPDATE events SET body = ?2 WHERE saga = ?1 AND first = 1", params![id.as_bytes(), body]).unwrap();
     let server = setting.serve().await;
     let letter = letters.iter().find(|letter| letter.saga == damaged[0]).unwrap();
-    setting.client.retry_dead_letter(&letter.id, "the event was restored from a backup").await.unwrap();
+    setting.client.retry_dead_letter(&letter.id, "the events were restored from a backup").await.unwrap();
     until(async || (count(&setting, SagaStatus::Completed).await == 21 - DAMAGES.len()).then_some(())).await;
     drop(server);
 }
 
-/// Damages one unfinished saga in each way; says which, and what the first one's second event was.
+/// Damages one unfinished saga in each way; says which, and what the first one's first events were.
 fn damage(store: &Connection) -> (Vec<String>, Vec<u8>) {
     let mut unfinished = store.prepare("SELECT id FROM saga WHERE finished_at IS NULL ORDER BY id").unwrap();
     let ids: Vec<Vec<u8>> = unfinished.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     assert!(ids.len() >= DAMAGES.len(), "only {} sagas were at work", ids.len());
-    let body = "SELECT body FROM event WHERE saga = ?1 AND sequence = 2";
+    let body = "SELECT body FROM events WHERE saga = ?1 AND first = 1";
     let body = store.query_row(body, [&ids[0]], |row| row.get(0)).unwrap();
     let damaged = DAMAGES.iter().zip(&ids).map(|((what, statement), id)| {
         assert_eq!(store.execute(statement, params![id]).unwrap(), 1, "{what}");

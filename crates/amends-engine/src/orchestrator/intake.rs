@@ -102,7 +102,7 @@ impl Orchestrator {
             live.taken_again |= live.staged.is_some();
             return wants.into_iter().for_each(|(cause, want)| self.want(id, cause, want));
         }
-        let after = loaded.record.events.len() as u64;
+        let after = loaded.record.sequence;
         let read = loaded
             .definition
             .and_then(|definition| Snapshot::read(&loaded.record, definition).map_err(|error| error.to_string()));

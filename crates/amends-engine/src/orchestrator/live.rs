@@ -39,7 +39,9 @@ pub(super) struct Live {
 /// Decisions that are one commit.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) events: Vec<(Timestamp, Event)>,
+    pub(super) events: Vec<Event>,
+    /// When all of them were decided.
+    pub(super) at: Timestamp,
     pub(super) calls: Vec<PlannedCall>,
     pub(super) causes: Vec<Cause>,
     /// The saga after the events.
@@ -77,13 +79,13 @@ impl Live {
 }
 
 impl Staged {
-    pub(super) fn new(saga: Arc<Saga>) -> Staged {
-        Staged { events: Vec::new(), calls: Vec::new(), causes: Vec::new(), saga, rest: Rest::Owned }
+    pub(super) fn new(saga: Arc<Saga>, at: Timestamp) -> Staged {
+        Staged { events: Vec::new(), at, calls: Vec::new(), causes: Vec::new(), saga, rest: Rest::Owned }
     }
 
     /// Adds a decision that was made about the saga as the ones before it leave it.
-    pub(super) fn add(&mut self, cause: Cause, decision: Decision, now: Timestamp) {
-        self.events.extend(decision.events.into_iter().map(|event| (now, event)));
+    pub(super) fn add(&mut self, cause: Cause, decision: Decision) {
+        self.events.extend(decision.events);
         self.calls.extend(decision.calls);
         self.causes.push(cause);
         self.saga = decision.saga;

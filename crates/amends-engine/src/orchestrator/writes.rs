@@ -20,7 +20,9 @@ pub(super) struct Decided<'a> {
     pub(super) is_first: bool,
     /// How many events the saga had before.
     pub(super) after: u64,
-    pub(super) events: &'a [(Timestamp, Event)],
+    pub(super) events: &'a [Event],
+    /// When it was made.
+    pub(super) at: Timestamp,
     /// The saga after the events.
     pub(super) saga: &'a Saga,
     pub(super) rest: Rest,
@@ -28,19 +30,18 @@ pub(super) struct Decided<'a> {
 
 /// The commit that carries a decision out.
 pub(super) fn commit(decided: &Decided<'_>) -> Commit {
-    let Decided { definition, birth, saga, .. } = decided;
+    let Decided { definition, birth, saga, at, .. } = *decided;
     let mut commit = Commit {
         saga: saga.id,
         after: decided.after,
-        birth: decided.is_first.then(|| (*birth).clone()),
-        events: decided.events.iter().map(|(at, event)| codec::encode(*at, event)).collect(),
+        birth: decided.is_first.then(|| birth.clone()),
+        events: codec::encode(at, decided.events),
         row: Row { status: saga.status(), paused: saga.held, reason: saga.reason(definition), rest: decided.rest },
         writes: Vec::new(),
         counts: Vec::new(),
     };
-    for (index, (at, event)) in decided.events.iter().enumerate() {
-        let number = decided.after + 1 + index as u64;
-        consequences(decided, &mut commit.writes, number, *at, event);
+    for (number, event) in (decided.after + 1..).zip(decided.events) {
+        consequences(decided, &mut commit.writes, number, event);
         let counter = match event {
             Event::Started { .. } => Some(Counter::Started),
             Event::Completed => Some(Counter::Completed),
@@ -49,12 +50,13 @@ pub(super) fn commit(decided: &Decided<'_>) -> Commit {
             _ => None,
         };
         let definition = birth.definition.clone();
-        commit.counts.extend(counter.map(|counter| Count { definition, counter, at: *at }));
+        commit.counts.extend(counter.map(|counter| Count { definition, counter, at }));
     }
     commit
 }
 
-fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, at: Timestamp, event: &Event) {
+fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, event: &Event) {
+    let at = decided.at;
     let name = |step: StepIndex| decided.definition.steps[step].name.clone();
     match event {
         Event::CompensationQueued { step, .. } => writes.push(decided.message(*step, at)),
@@ -181,7 +183,7 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
         saga: record.id,
         after: record.sequence,
         birth: None,
-        events: Vec::new(),
+        events: None,
         row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(reason), rest: Rest::Parked },
         // Nobody can work on its messages, so nobody is to receive them.
         writes: if has_letter { vec![Write::HoldMessages] } else { vec![Write::HoldMessages, letter] },

@@ -249,7 +249,7 @@ impl World {
         match outcome {
             Outcome::Committed => {
                 self.trace(|_| format!("committed: {commit:?}"));
-                if commit.events.is_empty()
+                if commit.events.is_none()
                     && commit.writes.iter().any(|write| matches!(write, Write::OpenDeadLetter { step: None, .. }))
                 {
                     self.coverage.met("dead letter: unreadable saga");

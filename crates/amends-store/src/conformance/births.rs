@@ -1,6 +1,6 @@
 //! A saga's first commit.
 
-use super::{ME, Subject, at, birth, commit, commit_all, enlist, event, id, look, record};
+use super::{ME, Subject, at, birth, commit, commit_all, enlist, events, id, look, record};
 use crate::{Birth, Commit, Dedupe, Outcome, Record, Rest, Row};
 use amends_core::machine::Status;
 
@@ -25,12 +25,12 @@ fn double_click(number: u128, now: u64, until: u64) -> Commit {
 pub async fn a_saga_is_read_back_as_it_was_written(store: Subject) {
     enlist(&store, ME).await;
     let row = Row { status: Status::Compensating, paused: true, reason: Some("no stock".into()), rest: Rest::Owned };
-    let first = Commit { events: vec![event(1), event(2)], row, ..birth(1, Rest::Owned) };
+    let first = Commit { events: Some(events(1..=2)), row, ..birth(1, Rest::Owned) };
     assert_eq!(commit(&store, first.clone()).await, Outcome::Committed);
     let birth = first.birth.clone().expect("it is a birth");
     assert_eq!(
         record(&store, 1).await,
-        Record { id: id(1), birth, row: first.row, events: first.events, sequence: 2, damage: None }
+        Record { id: id(1), birth, row: first.row, events: vec![events(1..=2)], sequence: 2, damage: None }
     );
 }
 

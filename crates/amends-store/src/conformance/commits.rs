@@ -1,7 +1,7 @@
 //! A saga's later commits.
 
 use super::{
-    ME, Subject, at, audit, birth, close_dead_letter, commit, commit_all, count, enlist, event, following, id, look,
+    ME, Subject, at, audit, birth, close_dead_letter, commit, commit_all, count, enlist, events, following, id, look,
     open_dead_letter, put_message, receive, record, rest, steps,
 };
 use crate::{Commit, Counter, Outcome, Rest, Row, Write};
@@ -10,9 +10,38 @@ use amends_core::machine::Status;
 /// History only grows, and in order.
 pub async fn events_are_added_in_order(store: Subject) {
     enlist(&store, ME).await;
-    let second = Commit { events: vec![event(2), event(3)], ..following(1, 1, Rest::Owned) };
+    let second = Commit { events: Some(events(2..=3)), ..following(1, 1, Rest::Owned) };
     commit_all(&store, vec![birth(1, Rest::Owned), second, following(1, 3, Rest::Owned)]).await;
-    assert_eq!(record(&store, 1).await.events, [1, 2, 3, 4].map(event));
+    assert_eq!(record(&store, 1).await.events, [1..=1, 2..=3, 4..=4].map(events));
+}
+
+/// What the next commit must follow is the last event, however many came with it.
+pub async fn a_commit_with_several_events_counts_them_all(store: Subject) {
+    enlist(&store, ME).await;
+    let first = Commit { events: Some(events(1..=3)), ..birth(1, Rest::Owned) };
+    commit_all(&store, vec![first]).await;
+    assert_eq!(record(&store, 1).await.sequence, 3);
+    let second = Commit { events: Some(events(4..=13)), ..following(1, 3, Rest::Owned) };
+    commit_all(&store, vec![second]).await;
+    assert_eq!(record(&store, 1).await.sequence, 13);
+    commit_all(&store, vec![following(1, 13, Rest::Owned)]).await;
+    let record = record(&store, 1).await;
+    assert_eq!((record.sequence, record.events), (14, [1..=3, 4..=13, 14..=14].map(events).into()));
+}
+
+/// A decision that was made about a part of what another one came to is about a saga that never was.
+pub async fn a_commit_that_begins_within_another_is_stale(store: Subject) {
+    enlist(&store, ME).await;
+    let first = Commit { events: Some(events(1..=3)), ..birth(1, Rest::Owned) };
+    let second = Commit { events: Some(events(4..=6)), ..following(1, 3, Rest::Owned) };
+    commit_all(&store, vec![first, second]).await;
+    let before = look(&store).await;
+    for after in [0, 1, 2, 3, 4, 5, 7] {
+        assert_eq!(commit(&store, following(1, after, Rest::Owned)).await, Outcome::Stale, "after {after}");
+        let several = Commit { events: Some(events(after + 1..=after + 3)), ..following(1, after, Rest::Owned) };
+        assert_eq!(commit(&store, several).await, Outcome::Stale, "three after {after}");
+    }
+    assert_eq!(look(&store).await, before);
 }
 
 /// A saga that cannot be read is set aside without an event, and what follows counts on from before.
@@ -20,9 +49,9 @@ pub async fn a_commit_without_events_changes_the_row_alone(store: Subject) {
     enlist(&store, ME).await;
     commit_all(&store, vec![birth(1, Rest::Owned)]).await;
     let aside = Row { status: Status::Stuck, paused: true, reason: Some("damaged".into()), rest: Rest::Parked };
-    commit_all(&store, vec![Commit { events: vec![], row: aside.clone(), ..following(1, 1, Rest::Parked) }]).await;
+    commit_all(&store, vec![Commit { events: None, row: aside.clone(), ..following(1, 1, Rest::Parked) }]).await;
     let record = record(&store, 1).await;
-    assert_eq!((record.row, record.events), (aside, vec![event(1)]));
+    assert_eq!((record.row, record.events), (aside, vec![events(1..=1)]));
     commit_all(&store, vec![following(1, 1, Rest::Owned)]).await;
 }
 

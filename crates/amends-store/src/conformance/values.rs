@@ -4,7 +4,7 @@ use super::{
     EVERYTHING, ME, Subject, at, birth, commit, commit_all, enlist, following, id, open_dead_letter, put_message,
     receive_as, record, steps,
 };
-use crate::{Birth, Commit, Outcome, Rest, Row, SagaQuery, StoredDefinition, StoredEvent, Which, Write};
+use crate::{Birth, Commit, Outcome, Rest, Row, SagaQuery, StoredDefinition, StoredEvents, Which, Write};
 use amends_core::time::Timestamp;
 
 /// A quote, a character beyond the first plane, a combining one, right to left, a NUL, a control and a line end.
@@ -16,13 +16,13 @@ pub async fn text_is_kept_whatever_is_in_it(store: Subject) {
     let mut first = birth(1, Rest::Parked);
     first.birth = first.birth.map(|birth| Birth { definition: STRANGE.into(), key: STRANGE.into(), ..birth });
     first.row = Row { reason: Some(STRANGE.into()), ..first.row };
-    first.events = vec![StoredEvent { at: at(1), body: STRANGE.into() }];
+    first.events = Some(StoredEvents { count: 1, at: at(1), body: STRANGE.into() });
     first.writes = vec![put_message(STRANGE, 1), open_dead_letter(STRANGE)];
     assert_eq!(commit(&store, first.clone()).await, Outcome::Committed);
     let read = record(&store, 1).await;
     assert_eq!(
-        (Some(read.birth), read.row, read.events),
-        (first.birth.clone(), first.row.clone(), first.events.clone())
+        (Some(read.birth), read.row, read.events.first()),
+        (first.birth.clone(), first.row.clone(), first.events.as_ref())
     );
     let again = Commit { saga: id(2), ..first };
     assert_eq!(commit(&store, again).await, Outcome::Exists { saga: id(1), same_input: true });
@@ -65,14 +65,11 @@ pub async fn keys_differ_wherever_their_bytes_do(store: Subject) {
 pub async fn bodies_are_kept_whatever_their_size(store: Subject) {
     enlist(&store, ME).await;
     let sizes = [0, 1, 1_000, 4_096, 70_000, 5_000_000];
-    let events: Vec<StoredEvent> = sizes
-        .map(|size: usize| StoredEvent { at: at(1), body: (0..size).map(|byte| (byte % 251) as u8).collect() })
-        .into();
-    commit_all(&store, vec![Commit { events: events.clone(), ..birth(1, Rest::Owned) }]).await;
-    let read = record(&store, 1).await.events;
-    assert_eq!(read.len(), events.len());
-    for (number, (read, written)) in read.iter().zip(&events).enumerate() {
-        assert!(read == written, "body {number} of {} bytes came back otherwise", written.body.len());
+    let body = |size: usize| (0..size).map(|byte| (byte % 251) as u8).collect();
+    for (number, size) in (1..).zip(sizes) {
+        let written = StoredEvents { count: 1, at: at(1), body: body(size) };
+        commit_all(&store, vec![Commit { events: Some(written.clone()), ..birth(number, Rest::Owned) }]).await;
+        assert!(record(&store, number).await.events == [written], "a body of {size} bytes came back otherwise");
     }
 }
 
@@ -81,8 +78,8 @@ pub async fn times_are_kept_to_the_end_of_time(store: Subject) {
     enlist(&store, ME).await;
     let ends = [at(0), Timestamp::NEVER];
     for (number, end) in (1..).zip(ends) {
-        let events = vec![StoredEvent { at: end, body: vec![] }];
-        let mut first = Commit { events, ..birth(number, Rest::Until(end)) };
+        let events = StoredEvents { count: 1, at: end, body: vec![] };
+        let mut first = Commit { events: Some(events), ..birth(number, Rest::Until(end)) };
         first.birth = first.birth.map(|birth| Birth { created_at: end, ..birth });
         commit_all(&store, vec![first]).await;
         let read = record(&store, number).await;

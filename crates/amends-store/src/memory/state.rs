@@ -4,7 +4,7 @@ use super::Processes;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Incarnation,
     Message, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError, StoredDefinition,
-    StoredEvent, Summary, Which, Write,
+    StoredEvents, Summary, Which, Write,
 };
 use amends_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ struct Saga {
     row: Row,
     /// Who owns it: somebody exactly while the row says [`Rest::Owned`].
     owner: Option<Incarnation>,
-    events: Vec<StoredEvent>,
+    events: Vec<StoredEvents>,
 }
 
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ impl State {
             let follows = self
                 .sagas
                 .get(&commit.saga)
-                .is_some_and(|saga| saga.events.len() as u64 == commit.after && saga.owner == Some(me));
+                .is_some_and(|saga| saga.sequence() == commit.after && saga.owner == Some(me));
             return if follows { Outcome::Committed } else { Outcome::Stale };
         };
         if let Some(saga) = self.keys.get(&(birth.definition.clone(), birth.key.clone())) {
@@ -376,13 +376,18 @@ impl State {
 }
 
 impl Saga {
+    /// The number of its last event.
+    fn sequence(&self) -> u64 {
+        self.events.iter().map(|events| events.count).sum()
+    }
+
     fn record(&self, id: Uuid) -> Record {
         Record {
             id,
             birth: self.birth.clone(),
             row: self.row.clone(),
             events: self.events.clone(),
-            sequence: self.events.len() as u64,
+            sequence: self.sequence(),
             damage: None,
         }
     }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use uuid::Uuid;
 
 pub(super) const SAGA: &str = concat!("SELECT ", saga_columns!(), " FROM saga WHERE id = ?1");
-pub(super) const EVENTS: &str = "SELECT sequence, at, body FROM event WHERE saga = ?1 ORDER BY sequence";
+pub(super) const EVENTS: &str = "SELECT first, last, at, body FROM events WHERE saga = ?1 ORDER BY last";
 
 const DEFINITIONS_CURRENT: &str = "
     SELECT definition.name, version, source, created_at
@@ -33,15 +33,18 @@ pub(super) fn record(sql: &Connection, id: Uuid) -> rusqlite::Result<Option<Reco
     let Some(found) = found else { return Ok(None) };
     let mut record =
         Record { id, birth: found.birth, row: found.row, events: Vec::new(), sequence: 0, damage: found.damage };
-    for event in sql.prepare_cached(EVENTS)?.query_map([id.as_bytes()], rows::event)? {
-        let (number, event) = event?;
-        record.sequence = u64::try_from(number).unwrap_or_default();
+    let mut expected = 1;
+    for row in sql.prepare_cached(EVENTS)?.query_map([id.as_bytes()], rows::events)? {
+        let (first, last, events) = row?;
+        record.sequence = u64::try_from(last).unwrap_or_default();
         // Behind a hole every event would have another's number, so the history ends there.
-        let expected = record.events.len() as u64 + 1;
-        match event {
-            Ok(event) if record.sequence == expected => record.events.push(event),
+        match events {
+            Ok(events) if first == expected => {
+                expected = last.saturating_add(1);
+                record.events.push(events);
+            }
             Ok(_) => note(&mut record, format!("event {expected} is missing")),
-            Err(error) => note(&mut record, format!("event {number}: {error}")),
+            Err(error) => note(&mut record, format!("events {first} to {last}: {error}")),
         }
     }
     Ok(Some(record))

@@ -2,7 +2,7 @@
 //!
 //! What is read was written by some program at some time, so whatever does not fit is an error and not a panic.
 
-use crate::{AuditEntry, Birth, Counter, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvent};
+use crate::{AuditEntry, Birth, Counter, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use rusqlite::types::Type;
@@ -108,10 +108,15 @@ pub(super) fn rest_columns(rest: Rest, me: Incarnation) -> (Option<[u8; 16]>, Op
     }
 }
 
-/// Reads `sequence, at, body`: an event and its number.
-pub(super) fn event(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, rusqlite::Result<StoredEvent>)> {
-    let event = || Ok(StoredEvent { at: time_at(row, 1)?, body: row.get(2)? });
-    Ok((row.get(0)?, event()))
+/// Reads `first, last, at, body`: the numbers of the first and the last event of a commit, and the events.
+pub(super) fn events(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, i64, rusqlite::Result<StoredEvents>)> {
+    let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let events = || {
+        let count = u64::try_from(last.saturating_sub(first).saturating_add(1));
+        let count = count.map_err(|_| rusqlite::Error::IntegralValueOutOfRange(1, last))?;
+        Ok(StoredEvents { count, at: time_at(row, 2)?, body: row.get(3)? })
+    };
+    Ok((first, last, events()))
 }
 
 /// Reads `name, version, source, created_at`.

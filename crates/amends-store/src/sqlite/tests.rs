@@ -3,7 +3,7 @@ use super::schema::{self, Migration};
 use super::{SqliteOptions, SqliteStore, reads, rows, writer, writes};
 use crate::conformance::{self, Subject};
 use crate::{
-    Acquired, Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvent, Views,
+    Acquired, Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvents, Views,
 };
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
@@ -55,7 +55,7 @@ fn birth(number: u128, body_bytes: usize) -> Commit {
             dedupe: None,
             created_at: Timestamp(1),
         }),
-        events: vec![StoredEvent { at: Timestamp(1), body: vec![b'x'; body_bytes] }],
+        events: Some(StoredEvents { count: 1, at: Timestamp(1), body: vec![b'x'; body_bytes] }),
         row: Row { status: Status::Running, paused: false, reason: None, rest: Rest::Owned },
         writes: Vec::new(),
         counts: Vec::new(),

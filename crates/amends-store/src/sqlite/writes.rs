@@ -9,7 +9,7 @@ use super::rows::{self, is_orphan};
 use super::writer::Writing;
 use crate::{
     Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
-    StoredDefinition, Write,
+    StoredDefinition, StoredEvents, Write,
 };
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
@@ -41,11 +41,11 @@ const PUT_SAGA: &str = "
 /// are compared where they are.
 pub(super) const SAGA_NOW: &str = "
     SELECT owner IS ?8, status = ?2 AND paused = ?3 AND reason IS ?4 AND owner IS ?5 AND wake_at IS ?6
-        AND finished_at IS ?7, (SELECT max(sequence) FROM event WHERE event.saga = ?1)
+        AND finished_at IS ?7, (SELECT max(last) FROM events WHERE events.saga = ?1)
     FROM saga WHERE id = ?1";
 pub(super) const CHANGE_SAGA: &str = "
     UPDATE saga SET status = ?2, paused = ?3, reason = ?4, owner = ?5, wake_at = ?6, finished_at = ?7 WHERE id = ?1";
-const PUT_EVENT: &str = "INSERT INTO event (saga, sequence, at, body) VALUES (?1, ?2, ?3, ?4)";
+const PUT_EVENTS: &str = "INSERT INTO events (saga, first, last, at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
 
 const PUT_MESSAGE: &str = "
     INSERT INTO message (saga, step, participant, visible_at, receives) VALUES (?1, ?2, ?3, ?4, 0)
@@ -133,9 +133,10 @@ fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> ru
     if outcome != Outcome::Committed {
         return Ok(outcome);
     }
-    let mut put_event = writing.sql.prepare_cached(PUT_EVENT)?;
-    for (event, sequence) in commit.events.iter().zip(commit.after + 1..) {
-        put_event.execute(params![commit.saga.as_bytes(), rows::number(sequence), rows::time(event.at), event.body])?;
+    if let Some(StoredEvents { count, at, body }) = &commit.events {
+        let (first, last) = (rows::number(commit.after + 1), rows::number(commit.after + count));
+        let values = params![commit.saga.as_bytes(), first, last, rows::time(*at), body];
+        writing.sql.prepare_cached(PUT_EVENTS)?.execute(values)?;
     }
     failpoint!(CommitWritten);
     for write in &commit.writes {

@@ -51,17 +51,20 @@ CREATE INDEX saga_parked ON saga (paused)
 CREATE INDEX saga_by_status ON saga (status) WHERE status <> 'completed';
 CREATE INDEX saga_by_definition ON saga (definition);
 
--- Events in the order in which they came, whichever saga they belong to: those of one transaction lie side by side
--- on a few pages. In the order of sagas each would dirty a page of its own: with 64 callers and 3,200 sagas at work
--- that wrote half as much again, with 32,000 nearly twice as much. The index finds the history of one saga, and its
--- end. (Measured with `examples/commits.rs`.)
-CREATE TABLE event (
+-- A row is the events of one commit, with the numbers of the first and the last of them. Rows are in the order in
+-- which they came, whichever saga they belong to: those of one transaction lie side by side on a few pages. In the
+-- order of sagas each would dirty a page of its own: with 64 callers and 3,200 sagas at work that wrote half as much
+-- again, with 32,000 nearly twice as much. The index finds the history of one saga, and its end. (Measured with
+-- `examples/commits.rs`.)
+CREATE TABLE events (
     place INTEGER PRIMARY KEY,
     saga BLOB NOT NULL,
-    sequence INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
     at INTEGER NOT NULL,
     body BLOB NOT NULL,
-    UNIQUE (saga, sequence)
+    UNIQUE (saga, last),
+    CHECK (first <= last)
 ) STRICT;
 
 -- The queue of compensations.
