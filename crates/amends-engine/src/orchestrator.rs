@@ -561,15 +561,19 @@ impl Orchestrator {
     /// The saga has moved on without this engine: what it knows is worthless, so it is read anew.
     fn stale(&mut self, id: Uuid) {
         tracing::warn!(saga = %id, "a commit was refused because the saga has moved on; it is read anew");
-        let Some(mut live) = self.let_go(id) else { return };
-        for (_, command) in &live.inbox {
-            if let Command::Received { step, .. } = command {
-                self.lanes.forget(id, &live.snapshot.definition.steps[*step].name);
-            }
+        let Some(live) = self.let_go(id) else { return };
+        let (causes, calls) = live.staged.map(|staged| (staged.causes, staged.calls)).unwrap_or_default();
+        // Messages whose compensations are not performed are not in hand any more: they come again.
+        let undone = calls.iter().filter(|call| call.direction == Direction::Compensation).map(|call| call.step);
+        let received = live
+            .inbox
+            .iter()
+            .filter_map(|(_, command)| if let Command::Received { step, .. } = command { Some(*step) } else { None });
+        for step in undone.chain(received) {
+            self.lanes.forget(id, &live.snapshot.definition.steps[step].name);
         }
-        let staged = live.staged.take().into_iter().flat_map(|staged| staged.causes);
         let why = EngineError::Conflict("the saga has moved on meanwhile; look at it and ask again".into());
-        self.disappoint(staged.chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
+        self.disappoint(causes.into_iter().chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
         self.want(id, Cause::Itself, Want::Command(Command::Tick));
     }
 

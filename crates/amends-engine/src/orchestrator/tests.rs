@@ -630,3 +630,52 @@ fn the_end_is_told_to_whoever_waits_for_it() {
     world.run_for(1_000);
     assert!(!world.replies.contains_key(&3));
 }
+
+/// A saga that has moved on without this engine is read anew; who asked something of it learns that nothing came of it.
+#[test]
+fn a_saga_that_has_moved_on_is_read_anew_and_nobody_is_left_waiting() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(100));
+    let id = world.start(1, &definition, "k");
+    world.run_for(50);
+    world.commit_answer_ms = 10;
+    world.stale_batches = 1;
+    world.order(2, id, Order::Cancel(operator()));
+    world.run_for(5);
+    world.order(3, id, Order::Pause(operator()));
+    world.run_for(10_000);
+    for reply in [2, 3] {
+        assert!(matches!(&world.replies[&reply], Err(EngineError::Conflict(_))), "{:?}", world.replies[&reply]);
+    }
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
+/// The message of a compensation that was decided on and never begun is not taken to be in hand for ever.
+#[test]
+fn a_compensation_that_a_stale_commit_has_swallowed_is_received_again() {
+    let mut world = World::new();
+    let definition = world.define(
+        "saga: fork\nkey: '{{ input.id }}'\nsteps:\n  \
+         left: { action: { post: 'one:/do' }, compensation: { post: 'one:/undo', retry: { initial: 1ms, max: 1ms } } }\n  \
+         right: { after: [], action: { post: 'two:/do' }, compensation: { post: 'two:/undo' } }\n  \
+         fails: { after: [left, right], action: { post: 'three:/do' }, compensation: none }\n",
+    );
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("fails", Direction::Action) => Reaction::Refuse(400),
+        ("left", Direction::Compensation) if call.attempt == 1 => Reaction::Unreachable,
+        (_, Direction::Compensation) => Reaction::Slow(2),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(15);
+    assert_eq!(world.calls_to("right", Direction::Compensation).len(), 1, "both are being undone");
+    // That the right is undone is on its way to the store while the message for the left comes again, and an order.
+    world.commit_answer_ms = 30;
+    world.run_for(40);
+    world.order(2, id, Order::Pause(operator()));
+    world.stale_batches = 1;
+    world.run_for(300_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))), "{:?}", world.replies[&2]);
+    assert_eq!((status(&world, id), world.stale_batches), (Status::Compensated, 0));
+}
