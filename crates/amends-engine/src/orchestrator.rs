@@ -300,16 +300,16 @@ impl Orchestrator {
         }
     }
 
-    /// Decides what follows from the commands, one after the other, and stages it as one commit.
+    /// Decides what follows from the commands, one after the other, and stages it as one commit. `extra` is what is to be
+    /// written beside that when a saga is taken.
     fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, extra: Vec<Write>) {
         let Some(live) = self.live.get(&id) else { return };
         let definition = live.snapshot.definition.clone();
         let mut saga = live.snapshot.saga.clone();
         let mut decisions = Vec::new();
-        let mut must_write = !extra.is_empty();
+        // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
+        let was_taken = commands.iter().any(|(_, command)| *command == Command::Recover);
         for (cause, command) in commands {
-            // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
-            must_write |= command == Command::Recover;
             match self.decide(&definition, &saga, &command) {
                 Ok(decision) => {
                     saga = decision.saga.clone();
@@ -321,13 +321,12 @@ impl Orchestrator {
                 Err(refusal) => self.refused(id, &definition, cause, &command, refusal),
             }
         }
-        must_write |= decisions.iter().any(|(_, decision)| !decision.events.is_empty());
-        if must_write {
+        if was_taken || decisions.iter().any(|(_, decision)| !decision.events.is_empty()) {
             self.stage(id, decisions, extra);
         } else {
             // Nothing to write: a message whose compensation is to be performed, whose intent is the message.
             for (cause, decision) in decisions {
-                self.tell(&Snapshot { saga: decision.saga, ..self.live[&id].snapshot.clone() }, vec![cause], false);
+                self.tell(&self.live[&id].snapshot.clone(), vec![cause], false);
                 self.perform(id, decision.calls);
             }
             self.set_timer(id);

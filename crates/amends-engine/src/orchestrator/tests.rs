@@ -38,6 +38,15 @@ fn chain(world: &mut World) -> Arc<Definition> {
     world.define(CHAIN)
 }
 
+/// The third step of each is refused, so that two compensations follow.
+fn turn_back(world: &mut World, definition: &Arc<Definition>, sagas: u64) -> Vec<uuid::Uuid> {
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    (0..sagas).map(|number| world.start(number, definition, &number.to_string())).collect()
+}
+
 fn status(world: &World, id: uuid::Uuid) -> Status {
     world.saga(id).expect("the saga is stored").saga.status()
 }
@@ -678,4 +687,59 @@ fn a_compensation_that_a_stale_commit_has_swallowed_is_received_again() {
     world.run_for(300_000);
     assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))), "{:?}", world.replies[&2]);
     assert_eq!((status(&world, id), world.stale_batches), (Status::Compensated, 0));
+}
+
+const NAP: &str = r#"
+saga: nap
+key: "{{ input.id }}"
+steps:
+  nap: { sleep: 10500ms }
+  act: { kind: retriable, action: { post: "one:/do" } }
+"#;
+
+#[test]
+fn no_participant_is_given_more_compensations_than_it_takes_at_once() {
+    const BOUND: usize = 3;
+    const LASTS_MS: u64 = 1_000;
+    let mut world = World::with(|settings| {
+        settings.participants.get_mut("one").expect("it is there").compensations_in_flight = BOUND
+    });
+    let definition = world.define(HERD);
+    world.script = Box::new(|call| match (call.direction, call.step_name.as_str()) {
+        (Direction::Compensation, _) => Reaction::Slow(LASTS_MS),
+        (_, "second") => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    let began_at = world.now;
+    let sagas: Vec<_> = (0..30).map(|number| world.start(number, &definition, &number.to_string())).collect();
+    world.run_for(60_000);
+    assert!(sagas.iter().all(|id| status(&world, *id) == Status::Compensated));
+    let compensations = world.calls.iter().filter(|(_, call)| call.direction == Direction::Compensation);
+    let times: Vec<u64> = compensations.map(|(at, _)| at.since(began_at)).collect();
+    let in_flight = |from: &u64| times.iter().filter(|at| (*from..from + LASTS_MS).contains(*at)).count();
+    assert_eq!(times.iter().map(in_flight).max(), Some(BOUND), "{times:?}");
+    assert!(times.iter().all(|at| *at < 10 * (LASTS_MS + 20)), "no place stays empty: {times:?}");
+}
+
+/// The message is the intent: nothing else is written before its compensation has ended.
+#[test]
+fn receiving_a_message_costs_no_commit() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let sagas = turn_back(&mut world, &definition, 1);
+    world.run_for(1_000);
+    assert_eq!((status(&world, sagas[0]), world.commits), (Status::Compensated, 6), "the start and five answers");
+}
+
+#[test]
+fn an_order_that_comes_to_nothing_leaves_a_saga_at_rest() {
+    let mut world = World::with(|settings| settings.keep_ms = 0);
+    let definition = world.define(NAP);
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    world.order(2, id, Order::Complete { step: "nap".into(), output: Arc::default() });
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))));
+    assert_eq!(world.orchestrator.gauges().live_sagas, 0);
+    assert!(matches!(world.sagas()[0].row.rest, Rest::Until(_)));
 }
