@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use uuid::Uuid;
 
+#[cfg(test)]
+mod tests;
+
 /// A call that is to be made, with everything that goes over the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutgoingCall {
