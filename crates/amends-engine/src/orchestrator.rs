@@ -300,16 +300,16 @@ impl Orchestrator {
         }
     }
 
-    /// Decides what follows from the commands, one after the other, and stages it as one commit.
+    /// Decides what follows from the commands, one after the other, and stages it as one commit. `extra` is what is to be
+    /// written beside that when a saga is taken.
     fn pursue(&mut self, id: Uuid, commands: Vec<(Cause, Command)>, extra: Vec<Write>) {
         let Some(live) = self.live.get(&id) else { return };
         let definition = live.snapshot.definition.clone();
         let mut saga = live.snapshot.saga.clone();
         let mut decisions = Vec::new();
-        let mut must_write = !extra.is_empty();
+        // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
+        let was_taken = commands.iter().any(|(_, command)| *command == Command::Recover);
         for (cause, command) in commands {
-            // A saga that was just taken is this incarnation's in the store: where it belongs is written back.
-            must_write |= command == Command::Recover;
             match self.decide(&definition, &saga, &command) {
                 Ok(decision) => {
                     saga = decision.saga.clone();
@@ -321,13 +321,12 @@ impl Orchestrator {
                 Err(refusal) => self.refused(id, &definition, cause, &command, refusal),
             }
         }
-        must_write |= decisions.iter().any(|(_, decision)| !decision.events.is_empty());
-        if must_write {
+        if was_taken || decisions.iter().any(|(_, decision)| !decision.events.is_empty()) {
             self.stage(id, decisions, extra);
         } else {
             // Nothing to write: a message whose compensation is to be performed, whose intent is the message.
             for (cause, decision) in decisions {
-                self.tell(&Snapshot { saga: decision.saga, ..self.live[&id].snapshot.clone() }, vec![cause], false);
+                self.tell(&self.live[&id].snapshot.clone(), vec![cause], false);
                 self.perform(id, decision.calls);
             }
             self.set_timer(id);
@@ -561,15 +560,19 @@ impl Orchestrator {
     /// The saga has moved on without this engine: what it knows is worthless, so it is read anew.
     fn stale(&mut self, id: Uuid) {
         tracing::warn!(saga = %id, "a commit was refused because the saga has moved on; it is read anew");
-        let Some(mut live) = self.let_go(id) else { return };
-        for (_, command) in &live.inbox {
-            if let Command::Received { step, .. } = command {
-                self.lanes.forget(id, &live.snapshot.definition.steps[*step].name);
-            }
+        let Some(live) = self.let_go(id) else { return };
+        let (causes, calls) = live.staged.map(|staged| (staged.causes, staged.calls)).unwrap_or_default();
+        // Messages whose compensations are not performed are not in hand any more: they come again.
+        let undone = calls.iter().filter(|call| call.direction == Direction::Compensation).map(|call| call.step);
+        let received = live
+            .inbox
+            .iter()
+            .filter_map(|(_, command)| if let Command::Received { step, .. } = command { Some(*step) } else { None });
+        for step in undone.chain(received) {
+            self.lanes.forget(id, &live.snapshot.definition.steps[step].name);
         }
-        let staged = live.staged.take().into_iter().flat_map(|staged| staged.causes);
         let why = EngineError::Conflict("the saga has moved on meanwhile; look at it and ask again".into());
-        self.disappoint(staged.chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
+        self.disappoint(causes.into_iter().chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
         self.want(id, Cause::Itself, Want::Command(Command::Tick));
     }
 

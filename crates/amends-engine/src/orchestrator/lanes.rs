@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use uuid::Uuid;
 
+#[cfg(test)]
+mod tests;
+
 /// A call that is to be made, with everything that goes over the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutgoingCall {
@@ -84,7 +87,8 @@ struct Lane {
     compensations: VecDeque<OutgoingCall>,
     compensations_in_flight: usize,
     /// Messages that were received and not dealt with yet, by saga and step: a message that becomes visible again
-    /// meanwhile is not taken twice.
+    /// meanwhile is not taken twice. Every compensation that waits or is in flight has its message here, and no more are
+    /// received than there are places for: that is what bounds the compensations in flight.
     held: BTreeSet<(Uuid, String)>,
     breaker: Breaker,
     receive: ReceiveState,
@@ -285,7 +289,7 @@ impl Lanes {
                 ReceiveState::At(at) if lane.has_places() => Some(at),
                 ReceiveState::At(_) | ReceiveState::OnItsWay { .. } => None,
             };
-            let ready = (!lane.compensations.is_empty() && lane.has_places_in_flight()).then_some(pace);
+            let ready = (!lane.compensations.is_empty()).then_some(pace);
             let earliest = [receive, ready].into_iter().flatten().min()?;
             // While the breaker is open neither is possible; while its probes are out, their end is waited for.
             let opens = lane.breaker.opens_at().unwrap_or(now).max(now);
@@ -345,21 +349,13 @@ impl Lane {
             self.calls_in_flight += 1;
             return Some(call);
         }
-        if !pace_allows || !self.may_compensate(now) {
+        if !pace_allows || self.breaker.allowance(now) == 0 {
             return None;
         }
         let call = self.compensations.pop_front()?;
         self.compensations_in_flight += 1;
         self.breaker.begin();
         Some(call)
-    }
-
-    fn may_compensate(&self, now: Timestamp) -> bool {
-        self.has_places_in_flight() && self.breaker.allowance(now) > 0
-    }
-
-    fn has_places_in_flight(&self) -> bool {
-        self.compensations_in_flight < self.compensations_bound
     }
 
     fn has_places(&self) -> bool {

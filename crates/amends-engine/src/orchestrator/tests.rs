@@ -2,11 +2,11 @@
 
 mod world;
 
-use super::{Input, Reply};
+use super::{Input, Output, Reply};
 use crate::{EngineError, Order};
 use amends_core::definition::Definition;
 use amends_core::machine::{Direction, Event, Operator, Settlement, Status, StepStatus};
-use amends_store::Rest;
+use amends_store::{Rest, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use world::{Effect, Reaction, World};
@@ -36,6 +36,29 @@ fn operator() -> Operator {
 
 fn chain(world: &mut World) -> Arc<Definition> {
     world.define(CHAIN)
+}
+
+/// The third step of each is refused, so that two compensations follow.
+fn turn_back(world: &mut World, definition: &Arc<Definition>, sagas: u64) -> Vec<uuid::Uuid> {
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    (0..sagas).map(|number| world.start(number, definition, &number.to_string())).collect()
+}
+
+/// A saga whose second step is not undone: it waits for a person.
+fn stuck() -> (World, uuid::Uuid) {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        ("second", Direction::Compensation) => Reaction::Refuse(403),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(10_000);
+    (world, id)
 }
 
 fn status(world: &World, id: uuid::Uuid) -> Status {
@@ -265,15 +288,7 @@ fn what_is_given_up_waits_for_a_person_who_can_settle_it() {
         (Settlement::Skip, Some(Status::Compensated)),
         (Settlement::Done { output: Arc::default() }, None),
     ] {
-        let mut world = World::new();
-        let definition = chain(&mut world);
-        world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
-            ("third", Direction::Action) => Reaction::Refuse(400),
-            ("second", Direction::Compensation) => Reaction::Refuse(403),
-            _ => Reaction::Obey,
-        });
-        let id = world.start(1, &definition, "k");
-        world.run_for(10_000);
+        let (mut world, id) = stuck();
         let stuck = world.saga(id).expect("stored").saga;
         assert_eq!((stuck.status(), world.orchestrator.gauges().live_sagas), (Status::Stuck, 0));
         let (_, death) = stuck.dead().next().expect("a stuck saga has a dead step");
@@ -461,14 +476,19 @@ fn unreadable() -> (World, Arc<Definition>, uuid::Uuid, BTreeMap<String, Arc<Def
     (world, definition, id, definitions)
 }
 
-/// It could not be read when it was claimed, and could when an order took it a moment later.
-#[test]
-fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
+/// It is being claimed, and a commit about another saga is on its way: the one that sets it aside will have to wait.
+fn unreadable_while_the_store_is_busy() -> (World, uuid::Uuid, uuid::Uuid, BTreeMap<String, Arc<Definition>>) {
     let (mut world, definition, id, definitions) = unreadable();
     (world.commit_answer_ms, world.read_answer_ms) = (50, 10);
     world.run_for(4);
-    // A commit is on its way, so the one that sets the saga aside will have to wait.
     let other = world.start(2, &definition, "other");
+    (world, id, other, definitions)
+}
+
+/// It could not be read when it was claimed, and could when an order took it a moment later.
+#[test]
+fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
+    let (mut world, id, other, definitions) = unreadable_while_the_store_is_busy();
     world.run_for(1);
     world.remember_definitions(definitions);
     world.order(3, id, Order::Pause(operator()));
@@ -629,4 +649,276 @@ fn the_end_is_told_to_whoever_waits_for_it() {
     world.hand_in(0, Input::Await { reply: 3, saga: id });
     world.run_for(1_000);
     assert!(!world.replies.contains_key(&3));
+}
+
+const NAP: &str = r#"
+saga: nap
+key: "{{ input.id }}"
+steps:
+  nap: { sleep: 10500ms }
+  act: { kind: retriable, action: { post: "one:/do" } }
+"#;
+
+/// Nothing waits for a sweep that can know when its time comes: not a saga at rest, and not a compensation.
+#[test]
+fn what_is_due_is_done_when_it_is_due() {
+    for read_answer_ms in [1, 5] {
+        let mut world = World::with(|settings| (settings.keep_ms, settings.sweep_ms) = (0, 3_600_000));
+        world.read_answer_ms = read_answer_ms;
+        let definition = world.define(NAP);
+        let began_at = world.now;
+        world.start(1, &definition, "k");
+        world.run_for(60_000);
+        let called_after_ms: Vec<u64> = world.calls.iter().map(|(at, _)| at.since(began_at)).collect();
+        assert!(matches!(called_after_ms[..], [10_500..=10_510]), "{read_answer_ms}: {called_after_ms:?}");
+    }
+}
+
+#[test]
+fn a_compensation_is_tried_again_when_its_time_comes() {
+    let mut world = World::with(|settings| settings.sweep_ms = 3_600_000);
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("third", Direction::Action) => Reaction::Refuse(400),
+        (_, Direction::Compensation) if call.attempt == 1 => Reaction::Unreachable,
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(200);
+    assert_eq!(status(&world, id), Status::Compensated);
+}
+
+#[test]
+fn compensations_begin_as_soon_as_the_pace_allows() {
+    let mut world = World::with(|settings| (settings.compensations_per_second, settings.sweep_ms) = (10, 3_600_000));
+    let definition = chain(&mut world);
+    let sagas = turn_back(&mut world, &definition, 5);
+    world.run_for(1_100);
+    assert!(sagas.iter().all(|id| status(&world, *id) == Status::Compensated), "ten compensations, one in 100 ms");
+}
+
+#[test]
+fn no_participant_is_given_more_compensations_than_it_takes_at_once() {
+    const BOUND: usize = 3;
+    const LASTS_MS: u64 = 1_000;
+    let mut world = World::with(|settings| {
+        settings.participants.get_mut("one").expect("it is there").compensations_in_flight = BOUND
+    });
+    let definition = world.define(HERD);
+    world.script = Box::new(|call| match (call.direction, call.step_name.as_str()) {
+        (Direction::Compensation, _) => Reaction::Slow(LASTS_MS),
+        (_, "second") => Reaction::Refuse(400),
+        _ => Reaction::Obey,
+    });
+    let began_at = world.now;
+    let sagas: Vec<_> = (0..30).map(|number| world.start(number, &definition, &number.to_string())).collect();
+    world.run_for(60_000);
+    assert!(sagas.iter().all(|id| status(&world, *id) == Status::Compensated));
+    let compensations = world.calls.iter().filter(|(_, call)| call.direction == Direction::Compensation);
+    let times: Vec<u64> = compensations.map(|(at, _)| at.since(began_at)).collect();
+    let in_flight = |from: &u64| times.iter().filter(|at| (*from..from + LASTS_MS).contains(*at)).count();
+    assert_eq!(times.iter().map(in_flight).max(), Some(BOUND), "{times:?}");
+    assert!(times.iter().all(|at| *at < 10 * (LASTS_MS + 20)), "no place stays empty: {times:?}");
+    assert!(world.reads < 60 * (2 + 4) + 30, "without a place the queue is not asked: {} times", world.reads);
+}
+
+/// The message is the intent: nothing else is written before its compensation has ended.
+#[test]
+fn receiving_a_message_costs_no_commit() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let sagas = turn_back(&mut world, &definition, 1);
+    world.run_for(1_000);
+    assert_eq!((status(&world, sagas[0]), world.commits), (Status::Compensated, 6), "the start and five answers");
+}
+
+#[test]
+fn a_saga_that_has_not_long_to_wait_stays_in_memory_while_there_is_plenty_of_room() {
+    let mut world = World::with(|settings| (settings.live_sagas, settings.keep_ms) = (5, 10_000));
+    let nap = |ms: &str| NAP.replace("saga: nap", &format!("saga: nap{ms}")).replace("10500ms", ms);
+    let (short, long) = (world.define(&nap("9s")), world.define(&nap("11s")));
+    for (number, definition, live) in [(1, &long, 0), (2, &short, 1), (3, &short, 1), (4, &short, 1)] {
+        world.start(number, definition, &number.to_string());
+        world.run_for(100);
+        assert_eq!(world.orchestrator.gauges().live_sagas, live, "after {number}");
+    }
+    world.run_for(20_000);
+    assert!(world.sagas().iter().all(|saga| saga.row.status == Status::Completed));
+}
+
+#[test]
+fn an_order_that_comes_to_nothing_leaves_a_saga_at_rest() {
+    let mut world = World::with(|settings| settings.keep_ms = 0);
+    let definition = world.define(NAP);
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    world.order(2, id, Order::Complete { step: "nap".into(), output: Arc::default() });
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))));
+    assert_eq!(world.orchestrator.gauges().live_sagas, 0);
+    assert!(matches!(world.sagas()[0].row.rest, Rest::Until(_)));
+}
+
+/// It is stuck for good, though one of its calls is still in flight: nobody is left waiting for that.
+#[test]
+fn whoever_waits_for_a_saga_that_is_stuck_already_is_told_at_once() {
+    let mut world = World::new();
+    let definition = world.define(
+        "saga: fork\nkey: '{{ input.id }}'\nsteps:\n  dies: { kind: retriable, action: { post: 'one:/do' } }\n  \
+         lasts: { kind: retriable, after: [], action: { post: 'two:/do' } }\n",
+    );
+    world.script =
+        Box::new(|call| if call.step_name == "dies" { Reaction::Refuse(422) } else { Reaction::Slow(60_000) });
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    world.wait_for(2, id);
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Ok(Reply::Saga(saga)) if saga.saga.status() == Status::Stuck));
+}
+
+/// It is wanted before the commit that sets it aside is made, and would be given out as it was.
+#[test]
+fn a_saga_that_is_being_set_aside_is_read_again_after_that() {
+    let (mut world, id, _, definitions) = unreadable_while_the_store_is_busy();
+    world.run_for(8);
+    world.remember_definitions(definitions);
+    world.read_answer_ms = 200;
+    world.order(3, id, Order::Pause(operator()));
+    world.run_for(60_000);
+    assert!(matches!(&world.replies[&3], Ok(Reply::Saga(_))), "{:?}", world.replies[&3]);
+    assert!(world.open_letters().is_empty(), "it can be read again, so nobody need look at it");
+}
+
+#[test]
+fn a_steps_letter_is_settled_though_the_saga_was_set_aside_meanwhile() {
+    let (mut world, id) = stuck();
+    let letter = world.open_letters()[0];
+    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator() };
+    let definitions = world.forget_definitions();
+    world.order(2, id, retry.clone());
+    world.run_for(1_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Unreadable(_))));
+    world.remember_definitions(definitions);
+    world.script = Box::new(|_| Reaction::Obey);
+    world.order(3, id, retry);
+    world.run_for(10_000);
+    assert!(matches!(&world.replies[&3], Ok(Reply::Saga(_))), "{:?}", world.replies[&3]);
+    assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
+}
+
+#[test]
+fn a_store_that_cannot_be_read_for_a_while_loses_nothing() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let sagas = turn_back(&mut world, &definition, 1);
+    world.run_for(15);
+    world.reads_fail = 10;
+    world.run_for(10_000);
+    assert_eq!((status(&world, sagas[0]), world.reads_fail), (Status::Compensated, 0));
+}
+
+#[test]
+fn whoever_asks_for_what_the_store_cannot_give_is_not_left_waiting() {
+    let mut world = World::new();
+    let definition = world.define(&NAP.replace("10500ms", "1h"));
+    let id = world.start(1, &definition, "k");
+    world.run_for(1_000);
+    world.reads_fail = 1;
+    for reply in [2, 3] {
+        world.order(reply, id, Order::Cancel(operator()));
+        world.run_for(1);
+    }
+    world.run_for(1_000);
+    assert!(matches!((&world.replies[&2], &world.replies[&3]), (Err(EngineError::Store(_)), Ok(Reply::Saga(_)))));
+}
+
+/// Somebody else owns its sagas now, or the store cannot be trusted: to go on would be to do things twice.
+#[test]
+fn an_engine_that_has_lost_its_store_goes_no_further() {
+    let told: [fn(StoreError) -> Input; 4] = [
+        |error| Input::Committed(Err(error)),
+        |error| Input::Claimed(Err(error)),
+        |error| Input::Acquired { saga: uuid::Uuid::from_u128(1), result: Err(error) },
+        |error| Input::Received { participant: "one".into(), result: Err(error) },
+    ];
+    for error in [StoreError::Fenced, StoreError::Damaged("a page is missing".into())] {
+        for tell in told {
+            let mut world = World::new();
+            world.orchestrator.handle(world.now, tell(error.clone()));
+            let is_fatal = |output: &Output| matches!(output, Output::Fatal(EngineError::Store(_)));
+            assert!(world.orchestrator.outputs().any(|output| is_fatal(&output)), "{error}");
+        }
+    }
+}
+
+/// A saga that has moved on without this engine is read anew; who asked something of it learns that nothing came of it.
+#[test]
+fn a_saga_that_has_moved_on_is_read_anew_and_nobody_is_left_waiting() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|_| Reaction::Slow(100));
+    let id = world.start(1, &definition, "k");
+    world.run_for(50);
+    world.commit_answer_ms = 10;
+    world.stale_batches = 1;
+    world.order(2, id, Order::Cancel(operator()));
+    world.run_for(5);
+    world.order(3, id, Order::Pause(operator()));
+    world.run_for(10_000);
+    for reply in [2, 3] {
+        assert!(matches!(&world.replies[&reply], Err(EngineError::Conflict(_))), "{:?}", world.replies[&reply]);
+    }
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
+/// The message of a compensation that was decided on and never begun is not taken to be in hand for ever.
+#[test]
+fn a_compensation_that_a_stale_commit_has_swallowed_is_received_again() {
+    let mut world = World::new();
+    let definition = world.define(
+        "saga: fork\nkey: '{{ input.id }}'\nsteps:\n  \
+         left: { action: { post: 'one:/do' }, compensation: { post: 'one:/undo', retry: { initial: 1ms, max: 1ms } } }\n  \
+         right: { after: [], action: { post: 'two:/do' }, compensation: { post: 'two:/undo' } }\n  \
+         fails: { after: [left, right], action: { post: 'three:/do' }, compensation: none }\n",
+    );
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction) {
+        ("fails", Direction::Action) => Reaction::Refuse(400),
+        ("left", Direction::Compensation) if call.attempt == 1 => Reaction::Unreachable,
+        (_, Direction::Compensation) => Reaction::Slow(2),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    world.run_for(15);
+    assert_eq!(world.calls_to("right", Direction::Compensation).len(), 1, "both are being undone");
+    // That the right is undone is on its way to the store while the message for the left comes again, and an order.
+    world.commit_answer_ms = 30;
+    world.run_for(40);
+    world.order(2, id, Order::Pause(operator()));
+    world.stale_batches = 1;
+    world.run_for(300_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))), "{:?}", world.replies[&2]);
+    assert_eq!((status(&world, id), world.stale_batches), (Status::Compensated, 0));
+}
+
+#[test]
+fn an_engine_with_nothing_to_do_leaves_the_store_alone() {
+    let mut world = World::with(|settings| settings.sweep_ms = 500);
+    world.run_for(60_000);
+    assert_eq!((world.commits, world.reads / 60), (0, 2 + 4), "two sweeps a second, and a look at four queues");
+}
+
+/// After an outage everything is due at once.
+#[test]
+fn a_backlog_is_claimed_without_a_pause() {
+    let mut world = World::with(|settings| {
+        settings.keep_ms = 0;
+        settings.participants.get_mut("one").expect("it is there").in_flight = 1_000;
+    });
+    let definition = world.define(NAP);
+    let due_at = world.now.plus(10_500);
+    let sagas: Vec<_> = (0..250).map(|number| world.start(number, &definition, &number.to_string())).collect();
+    world.run_for(60_000);
+    assert!(sagas.iter().all(|id| status(&world, *id) == Status::Completed));
+    // Three questions to the store, one after the other, and a commit.
+    assert_eq!(world.calls.iter().map(|(at, _)| at.since(due_at)).max(), Some(4));
 }

@@ -32,3 +32,15 @@ fn a_breaker_opens_after_failures_in_a_row_and_closes_after_probes() {
     breaker.end(true, later);
     assert_eq!(breaker.name(later), "closed");
 }
+
+/// Otherwise calls that were given up would use up what is let through, and nothing would ever close it.
+#[test]
+fn a_call_that_is_not_made_gives_its_place_back() {
+    let mut breaker = Breaker::new(BreakerSettings { failures: 1, open_ms: 100, probes: 2 });
+    breaker.end(false, Timestamp(1_000));
+    let later = Timestamp(1_100);
+    breaker.begin();
+    breaker.begin();
+    breaker.forget();
+    assert_eq!(breaker.allowance(later), 1);
+}

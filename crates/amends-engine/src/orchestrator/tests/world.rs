@@ -1,14 +1,14 @@
 //! A world for one orchestrator: a memory store, participants with ledgers, and a virtual clock.
 
 use super::super::{Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, StartInput, Taken};
-use crate::{EngineError, Order, Participant, Settings, Snapshot};
+use crate::{EngineError, Order, Participant, Settings, Snapshot, codec};
 use amends_core::answer::{Answer, Response};
 use amends_core::definition::Definition;
 use amends_core::lint;
 use amends_core::machine::{Direction, Event};
 use amends_core::time::Timestamp;
 use amends_store::{
-    Acquired, MemoryStore, Processes, Record, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Acquired, MemoryStore, Outcome, Processes, Record, Store, StoreError, StoredDefinition, Summary, Views, Which,
 };
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -61,6 +61,13 @@ pub(super) struct World {
     pub(super) carried_out: usize,
     /// The store refuses this many commits from now on.
     pub(super) store_fails: u32,
+    /// The store does not let itself be read this many times from now on.
+    pub(super) reads_fail: u32,
+    /// The store finds of this many batches from now on that all their sagas have moved on.
+    pub(super) stale_batches: u32,
+    /// How many commits the store has taken, and how often it was asked for something else.
+    pub(super) commits: usize,
+    pub(super) reads: usize,
     /// How long the answers to commits, and those to other questions to the store, take on their way.
     pub(super) commit_answer_ms: u64,
     pub(super) read_answer_ms: u64,
@@ -97,6 +104,10 @@ impl World {
             dies_at: None,
             carried_out: 0,
             store_fails: 0,
+            reads_fail: 0,
+            stale_batches: 0,
+            commits: 0,
+            reads: 0,
             commit_answer_ms: 1,
             read_answer_ms: 1,
         };
@@ -174,6 +185,8 @@ impl World {
                 self.orchestrator.handle(self.now, input);
             }
             self.orchestrator.turn(self.now);
+            let wakes = self.orchestrator.wake_at();
+            assert!(wakes.is_none_or(|at| at > self.now), "what is due is done, or the engine turns without end");
             let outputs: Vec<Output> = self.orchestrator.outputs().collect();
             for output in outputs {
                 if self.has_died() {
@@ -199,12 +212,18 @@ impl World {
                 let error = StoreError::Unavailable("the disk is full".into());
                 self.hand_in(1, Input::Committed(Err(error)));
             }
+            Output::Commit(batch) if self.stale_batches > 0 => {
+                self.stale_batches -= 1;
+                let outcomes = batch.iter().map(|_| Outcome::Stale).collect();
+                self.hand_in(self.commit_answer_ms, Input::Committed(Ok(outcomes)));
+            }
             Output::Commit(batch) => {
+                self.commits += batch.len();
                 let outcomes = done(self.store.commit(self.me, batch));
                 self.hand_in(self.commit_answer_ms, Input::Committed(outcomes));
             }
             Output::Claim { limit } => {
-                let claimed = done(self.store.claim(self.me, self.now, limit));
+                let claimed = self.read(|world| done(world.store.claim(world.me, world.now, limit)));
                 let loaded = claimed.map(|claimed| {
                     let records = claimed.records.into_iter().map(|record| self.load(record)).collect();
                     (records, claimed.next_due)
@@ -212,7 +231,8 @@ impl World {
                 self.hand_in(self.read_answer_ms, Input::Claimed(loaded));
             }
             Output::Acquire { saga } => {
-                let result = done(self.store.acquire(self.me, saga)).map(|acquired| match acquired {
+                let acquired = self.read(|world| done(world.store.acquire(world.me, saga)));
+                let result = acquired.map(|acquired| match acquired {
                     Acquired::Yours(record) => Taken::Yours(Box::new(self.load(*record))),
                     Acquired::Finished(record) => Taken::Finished(Box::new(self.load(*record))),
                     Acquired::Elsewhere(_) => Taken::Elsewhere,
@@ -222,13 +242,33 @@ impl World {
             }
             Output::Receive(request) => {
                 let participant = request.participant.clone();
-                let result = done(self.store.receive(self.me, request));
+                let result = self.read(|world| done(world.store.receive(world.me, request)));
                 self.hand_in(1, Input::Received { participant, result });
             }
             Output::Call(call) => self.call(*call),
             Output::Reply { reply, result } => drop(self.replies.insert(reply, result)),
-            Output::Announce { events, .. } => self.announced.extend(events.into_iter().map(|(_, _, event)| event)),
+            Output::Announce { saga, events } => self.hear(saga.id, events),
             Output::Fatal(error) => panic!("{error}"),
+        }
+    }
+
+    /// Asks the store something that it may not be able to answer.
+    fn read<T>(&mut self, ask: impl FnOnce(&mut World) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.reads += 1;
+        if self.reads_fail > 0 {
+            self.reads_fail -= 1;
+            return Err(StoreError::Unavailable("the disk does not answer".into()));
+        }
+        ask(self)
+    }
+
+    /// What is announced is in the store already, under the number that it is announced with.
+    fn hear(&mut self, saga: Uuid, events: Vec<(u64, Timestamp, Event)>) {
+        let record = done(self.store.saga(saga)).expect("a memory store can be read").expect("it is stored");
+        let history = codec::decode(&record.events).expect("what was written can be read");
+        for (number, at, event) in events {
+            assert_eq!(history.get(number as usize - 1), Some(&(at, event.clone())), "event {number}");
+            self.announced.push(event);
         }
     }
 
