@@ -118,6 +118,8 @@ macro_rules! conformance_cases {
                 ownership::enlisting_fences_the_one_before
             ]
             several [
+                batches::what_was_written_is_committed_when_it_is_offered_again
+                batches::what_was_not_written_is_judged_when_it_is_offered_again
                 ownership::enlisting_frees_nobody_elses_sagas
                 ownership::a_saga_owned_elsewhere_cannot_be_acquired
                 ownership::a_saga_owned_elsewhere_cannot_be_committed_to

@@ -20,9 +20,11 @@ use uuid::Uuid;
 
 pub mod conformance;
 mod memory;
+mod postgres;
 mod sqlite;
 
 pub use memory::{MemoryStore, Processes};
+pub use postgres::{PostgresError, PostgresOptions, PostgresStore, migrate_postgres};
 pub use sqlite::{Migration, OnFatal, OpenError, SqliteOptions, SqliteStore, migrate};
 
 /// One start of one orchestrator process.
@@ -44,6 +46,12 @@ pub trait Store: Send + Sync {
     /// whose outcome is not [`Outcome::Committed`] has changed nothing, and does not hinder the others. A saga's first
     /// commit makes it; every later one is its owner's.
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Offers a batch again whose first commit came to [`StoreError::Unknown`]. What of it was written is committed, and is
+    /// not written twice; the rest is judged as by [`Store::commit`]. A store that always answers is never asked this.
+    async fn commit_again(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
+        self.commit(me, batch).await
+    }
 
     /// Takes sagas that nobody owns and whose time has come, oldest first, and makes `me` their owner.
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError>;
@@ -285,6 +293,13 @@ pub enum Outcome {
     Stale,
 }
 
+/// Whether a batch may have been written before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offer {
+    First,
+    Again,
+}
+
 /// Sagas that were claimed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claimed {
@@ -486,6 +501,10 @@ pub enum StoreError {
     /// The store refused for now (full, busy). Nothing was written; trying again can help.
     #[error("the store is not available: {0}")]
     Unavailable(Arc<str>),
+    /// Whether it was written is not known, because the answer was lost. The same batch is to be offered again, by
+    /// [`Store::commit_again`]; any other method can simply be called again.
+    #[error("the store did not answer: {0}")]
+    Unknown(Arc<str>),
     /// What is stored cannot be read, or is not a store.
     #[error("the store is damaged: {0}")]
     Damaged(Arc<str>),

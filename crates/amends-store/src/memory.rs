@@ -7,8 +7,8 @@
 mod state;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Outcome, Receive,
-    Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Offer, Outcome,
+    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -55,7 +55,11 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
-        self.state().commit(me, &batch)
+        self.state().commit(me, &batch, Offer::First)
+    }
+
+    async fn commit_again(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
+        self.state().commit(me, &batch, Offer::Again)
     }
 
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {

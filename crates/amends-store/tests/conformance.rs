@@ -1,7 +1,7 @@
 //! The conformance suite over every store: a test for each case and store.
 
 use amends_store::conformance::{self, Subject};
-use amends_store::{MemoryStore, Processes, SqliteOptions, SqliteStore};
+use amends_store::{MemoryStore, PostgresOptions, PostgresStore, Processes, SqliteOptions, SqliteStore};
 use std::sync::Arc;
 
 /// One test for each case of a list, over the store that `$make` makes. What it makes beside the store, such as the
@@ -33,6 +33,9 @@ macro_rules! suite {
         mod sqlite {
             over!(crate::sqlite(), $($any_module::$any)* $($one_module::$one)*);
         }
+        mod postgres {
+            over!(crate::postgres().await, $($any_module::$any)* $($several_module::$several)*);
+        }
 
         const LISTED: &[&str] = &[$(stringify!($any),)* $(stringify!($one),)* $(stringify!($several),)*];
     };
@@ -48,6 +51,11 @@ fn sqlite() -> (Subject, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let store = SqliteStore::open(SqliteOptions::new(directory.path().join("amends.db")));
     (Arc::new(store.expect("an empty store can be opened")), directory)
+}
+
+async fn postgres() -> (Subject, ()) {
+    let store = PostgresStore::open(PostgresOptions::new(test_postgres::database())).await;
+    (Arc::new(store.expect("an empty store can be opened")), ())
 }
 
 /// A case that nobody lists would never run, and nothing else would say so.

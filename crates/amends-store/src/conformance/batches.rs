@@ -1,7 +1,8 @@
 //! Several commits in one transaction.
 
 use super::{
-    ME, Subject, birth, commit_all, count, enlist, events, following, id, look, open_dead_letter, put_message, record,
+    ME, OTHER, Subject, at, birth, commit_all, commit_as, count, enlist, events, following, id, look, open_dead_letter,
+    put_message, record,
 };
 use crate::{Commit, Counter, Outcome, Rest, StoreError};
 
@@ -62,4 +63,48 @@ pub async fn an_empty_batch_does_nothing(store: Subject) {
     let before = look(&store).await;
     assert_eq!(store.commit(ME, Vec::new().into()).await.expect("an empty batch is committed"), []);
     assert_eq!(look(&store).await, before);
+}
+
+/// The answer was lost, and the batch was written: it is not written twice, and whoever waited for it need not know.
+pub async fn what_was_written_is_committed_when_it_is_offered_again(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
+    let counted = |commit: Commit| Commit { counts: vec![count(Counter::Started, 1)], ..commit };
+    let queued = Commit { writes: vec![put_message("a", 1)], ..following(1, 1, Rest::Parked) };
+    let clicked = Commit { saga: id(9), ..birth(2, Rest::Owned) };
+    let batch = vec![counted(birth(3, Rest::Owned)), queued, clicked, following(2, 7, Rest::Owned)];
+    let first = store.commit(ME, batch.clone().into()).await.expect("the batch is committed");
+    let exists = Outcome::Exists { saga: id(2), same_input: true };
+    assert_eq!(first, [Outcome::Committed, Outcome::Committed, exists, Outcome::Stale]);
+    let before = look(&store).await;
+    assert_eq!(store.commit_again(ME, batch.into()).await.expect("it can be offered again"), first);
+    assert_eq!(look(&store).await, before);
+    // Another one has gone on with it since.
+    enlist(&store, OTHER).await;
+    store.acquire(OTHER, id(1)).await.expect("a saga at rest can be taken");
+    assert_eq!(commit_as(OTHER, &store, following(1, 2, Rest::Owned)).await, Outcome::Committed);
+    let again = store.commit_again(ME, vec![following(1, 1, Rest::Parked)].into()).await.expect("it can be offered");
+    assert_eq!(again, [Outcome::Committed]);
+    assert_eq!(record(&store, 1).await.sequence, 3);
+}
+
+/// The answer was lost, and so was the batch: it is written now. What resembles it and is not it stays refused.
+pub async fn what_was_not_written_is_judged_when_it_is_offered_again(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), following(1, 1, Rest::Owned)]).await;
+    let batch = vec![
+        birth(2, Rest::Owned),
+        following(1, 2, Rest::Owned),
+        Commit { saga: id(3), ..birth(1, Rest::Owned) },
+        Commit { events: Some(events(2..=3)), ..following(1, 1, Rest::Owned) },
+        Commit { saga: id(1), ..birth(4, Rest::Owned) },
+    ];
+    let outcomes = store.commit_again(ME, batch.into()).await.expect("it can be offered again");
+    let exists = Outcome::Exists { saga: id(1), same_input: true };
+    assert_eq!(outcomes, [Outcome::Committed, Outcome::Committed, exists, Outcome::Stale, Outcome::Stale]);
+    assert_eq!(record(&store, 1).await.sequence, 3);
+    assert_eq!(record(&store, 2).await.sequence, 1);
+    store.retire(ME, at(1)).await.expect("an incarnation can be retired");
+    let fenced = store.commit_again(ME, vec![birth(2, Rest::Owned)].into()).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced)), "got {fenced:?}");
 }

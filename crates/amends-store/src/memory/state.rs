@@ -3,7 +3,7 @@
 use super::Processes;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Incarnation,
-    Message, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError, StoredDefinition,
+    Message, Offer, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError, StoredDefinition,
     StoredEvents, Summary, Which, Write,
 };
 use amends_core::time::Timestamp;
@@ -103,28 +103,34 @@ impl State {
         if self.live.contains(&me) { Ok(()) } else { Err(StoreError::Fenced) }
     }
 
-    pub(super) fn commit(&mut self, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
+    pub(super) fn commit(
+        &mut self,
+        me: Incarnation,
+        batch: &[Commit],
+        offer: Offer,
+    ) -> Result<Vec<Outcome>, StoreError> {
         self.fence(me)?;
         // A batch is all or nothing. Only a dead letter can break one off in the middle, so only then is it tried
         // on a copy first; copying everything for every commit would make a long simulation quadratic.
         if batch.iter().flat_map(|commit| &commit.writes).any(|write| matches!(write, Write::OpenDeadLetter { .. })) {
             let mut draft = self.clone();
-            let outcomes = draft.commit_each(me, batch)?;
+            let outcomes = draft.commit_each(me, batch, offer)?;
             *self = draft;
             Ok(outcomes)
         } else {
-            self.commit_each(me, batch)
+            self.commit_each(me, batch, offer)
         }
     }
 
-    fn commit_each(&mut self, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, StoreError> {
-        batch.iter().map(|commit| self.commit_one(me, commit.clone())).collect()
+    fn commit_each(&mut self, me: Incarnation, batch: &[Commit], offer: Offer) -> Result<Vec<Outcome>, StoreError> {
+        batch.iter().map(|commit| self.commit_one(me, commit.clone(), offer)).collect()
     }
 
-    fn commit_one(&mut self, me: Incarnation, commit: Commit) -> Result<Outcome, StoreError> {
+    fn commit_one(&mut self, me: Incarnation, commit: Commit, offer: Offer) -> Result<Outcome, StoreError> {
         let outcome = self.judge(me, &commit);
         if outcome != Outcome::Committed {
-            return Ok(outcome);
+            let was_written = offer == Offer::Again && self.has_written(&commit, &outcome);
+            return Ok(if was_written { Outcome::Committed } else { outcome });
         }
         if let Some(birth) = commit.birth {
             self.bear(commit.saga, birth, commit.row.clone());
@@ -166,6 +172,22 @@ impl State {
             Some((saga, until)) if birth.created_at < *until => Outcome::Duplicate { saga: *saga },
             Some(_) | None => Outcome::Committed,
         }
+    }
+
+    /// Whether a commit that was refused is in the store already.
+    fn has_written(&self, commit: &Commit, outcome: &Outcome) -> bool {
+        let may_be_its_own = match outcome {
+            Outcome::Exists { saga, same_input } => *saga == commit.saga && *same_input,
+            Outcome::Stale => commit.birth.is_none(),
+            Outcome::Duplicate { .. } | Outcome::Committed => false,
+        };
+        let Some(saga) = self.sagas.get(&commit.saga).filter(|_| may_be_its_own) else { return false };
+        let mut after = 0;
+        saga.events.iter().any(|events| {
+            let is_it = after == commit.after && commit.events.as_ref() == Some(events);
+            after += events.count;
+            is_it
+        })
     }
 
     fn bear(&mut self, id: Uuid, mut birth: Birth, row: Row) {

@@ -1,0 +1,247 @@
+//! A store on PostgreSQL, for several orchestrators at once.
+//!
+//! - READ COMMITTED, multi-row statements over arrays, no advisory locks and nothing that is kept between transactions on a
+//!   connection: a pooler may lend a server's connection for one transaction at a time.
+//! - Every transaction of an incarnation begins by locking its row to share it; whoever takes over from it locks that row for
+//!   itself first. So a dead incarnation can commit nothing, whatever its clock says.
+//! - A transaction that another one was in the way of is done again. One whose commit was not answered is
+//!   [`StoreError::Unknown`]: the same batch, offered again, finds what it has written.
+//!
+//! The order of things in a commit is in [`commit`].
+
+mod backend;
+mod commit;
+mod connect;
+mod errors;
+mod flight;
+mod ownership;
+mod reads;
+mod rows;
+mod schema;
+mod statements;
+mod text;
+mod writes;
+
+use crate::{
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Migration, Offer,
+    Outcome, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views,
+    Which,
+};
+use amends_core::time::Timestamp;
+use async_trait::async_trait;
+use connect::{Connector, Link};
+use deadpool::Runtime;
+use deadpool::managed::{Object, Pool, PoolError};
+pub use errors::OpenError as PostgresError;
+use errors::{Failure, OpenError, refusal, whole};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often a transaction is done again that another one was in the way of, before the caller is told to come again.
+const CONTENTION_TRIES: usize = 5;
+
+/// How to open a store on PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Where it is, as `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// How many connections write, and so how many commits can be on their way.
+    pub writers: usize,
+    /// How many connections read for people.
+    pub readers: usize,
+    /// For how long an incarnation is taken to be alive without renewing its lease.
+    pub lease: Duration,
+    /// A transaction that does nothing for so long is ended by the server, and one that waits for a lock gives up.
+    pub transaction_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// The store at `url` with four writers, four readers, a lease of 15 s and transactions that may rest for 5 s.
+    pub fn new(url: impl Into<String>) -> PostgresOptions {
+        PostgresOptions {
+            url: url.into(),
+            writers: 4,
+            readers: 4,
+            lease: Duration::from_secs(15),
+            transaction_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A store on PostgreSQL.
+pub struct PostgresStore {
+    writers: Pool<Connector>,
+    readers: Pool<Connector>,
+    lease: Duration,
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+impl PostgresStore {
+    /// Opens a store, making its tables or bringing them to this program's schema where needed.
+    ///
+    /// # Errors
+    /// Says why it cannot be used: it cannot be reached, or was made by a newer program.
+    pub async fn open(options: PostgresOptions) -> Result<PostgresStore, OpenError> {
+        let connector = Connector::new(&options.url, options.transaction_timeout)?;
+        let migration = migrate_with(&connector).await?;
+        if migration.from != migration.to {
+            tracing::info!(from = migration.from, to = migration.to, "brought the store to this program's schema");
+        }
+        let pool = |size: usize| {
+            Pool::builder(connector.clone())
+                .max_size(size.max(1))
+                .runtime(Runtime::Tokio1)
+                .wait_timeout(Some(options.transaction_timeout * 2))
+                .build()
+                .expect("a pool with a runtime can wait")
+        };
+        Ok(PostgresStore { writers: pool(options.writers), readers: pool(options.readers), lease: options.lease })
+    }
+
+    async fn transaction(&self) -> Result<Transaction, StoreError> {
+        Ok(Transaction { link: lend(&self.writers).await?, tries: 0 })
+    }
+}
+
+/// A connection for one transaction, which is done again where another one was in its way.
+struct Transaction {
+    link: Object<Connector>,
+    tries: usize,
+}
+
+impl Transaction {
+    /// What came of a try; `None` if it is to be tried again.
+    async fn settle<T>(&mut self, done: Result<T, Failure>) -> Option<Result<T, StoreError>> {
+        let failure = match done {
+            Ok(done) => return Some(Ok(done)),
+            Err(failure) => failure,
+        };
+        self.link.roll_back().await;
+        self.tries += 1;
+        let is_over = !failure.is_contention() || self.tries == CONTENTION_TRIES;
+        is_over.then(|| Err(failure.into()))
+    }
+}
+
+/// Does a transaction until it has succeeded or failed for good.
+macro_rules! transact {
+    ($store:expr, $link:ident => $work:expr) => {{
+        let mut transaction = $store.transaction().await?;
+        loop {
+            let $link = &*transaction.link;
+            let done = $work.await;
+            if let Some(settled) = transaction.settle(done).await {
+                return settled;
+            }
+        }
+    }};
+}
+
+/// Reads, on a connection that is kept for it: what people read waits for nothing that the engine writes.
+macro_rules! read {
+    ($store:expr, $link:ident => $work:expr) => {{
+        let lent = lend(&$store.readers).await?;
+        let $link = &*lent;
+        $work.await.map_err(|error| refusal(&error))
+    }};
+}
+
+async fn lend(pool: &Pool<Connector>) -> Result<Object<Connector>, StoreError> {
+    pool.get().await.map_err(|error| match error {
+        PoolError::Backend(error) => StoreError::Unavailable(whole(&error).into()),
+        other => StoreError::Unavailable(format!("no connection is free: {other}").into()),
+    })
+}
+
+/// Commits a transaction whose writes can be done twice without harm: where the answer is lost, the caller comes again.
+async fn commit_of(link: &Link) -> Result<(), Failure> {
+    Ok(link.commit().await?)
+}
+
+/// Brings the store at `url` to this program's schema without serving it, and says from where to where.
+///
+/// # Errors
+/// As [`PostgresStore::open`].
+pub async fn migrate_postgres(url: &str) -> Result<Migration, OpenError> {
+    migrate_with(&Connector::new(url, PostgresOptions::new(url).transaction_timeout)?).await
+}
+
+async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
+    let place = connector.place();
+    let unreachable = |error| OpenError::Unreachable { place: place.clone(), why: whole(&error) };
+    let link = connector.open_bare().await.map_err(unreachable)?;
+    schema::migrate(&link, &place).await
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        transact!(self, link => ownership::enlist(link, me, now, self.lease))
+    }
+
+    async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
+        transact!(self, link => ownership::retire(link, whom, now))
+    }
+
+    async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
+        transact!(self, link => commit::commit(link, me, &batch, Offer::First))
+    }
+
+    async fn commit_again(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
+        transact!(self, link => commit::commit(link, me, &batch, Offer::Again))
+    }
+
+    async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
+        transact!(self, link => ownership::claim(link, me, now, limit))
+    }
+
+    async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError> {
+        transact!(self, link => ownership::acquire(link, me, saga))
+    }
+
+    async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
+        transact!(self, link => ownership::receive(link, me, &request))
+    }
+
+    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
+        transact!(self, link => ownership::put_definition(link, &definition))
+    }
+
+    async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
+        read!(self, link => reads::definitions(link, &which))
+    }
+}
+
+#[async_trait]
+impl Views for PostgresStore {
+    async fn saga(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
+        read!(self, link => reads::record(link, id))
+    }
+
+    async fn sagas(&self, query: SagaQuery) -> Result<Vec<Summary>, StoreError> {
+        read!(self, link => reads::sagas(link, &query))
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
+        read!(self, link => reads::dead_letters(link, &query))
+    }
+
+    async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
+        read!(self, link => reads::dead_letter(link, id))
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        read!(self, link => reads::audit(link, &query))
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        read!(self, link => reads::statistics(link))
+    }
+}

@@ -1,0 +1,243 @@
+//! Connections: how they are opened and secured, what is set on them, and how they are kept.
+
+use super::backend;
+use super::errors::{OpenError, whole};
+use super::statements::{HOT, Sql};
+use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::ConfigVerifierExt;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Socket, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use uuid::Uuid;
+
+/// A value of a statement.
+pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
+
+/// How long a server may take to answer for the first time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that is gone without a word is noticed within this time.
+const DEAD_PEER: Duration = Duration::from_secs(10);
+
+/// Where the server is, and how to speak to it.
+#[derive(Clone)]
+pub(super) struct Connector {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    timeout: Duration,
+}
+
+/// A connection.
+pub(super) struct Link {
+    client: Client,
+    /// The statements that are prepared on it; none behind a pooler.
+    hot: BTreeMap<&'static str, Statement>,
+    /// Begins a transaction.
+    begin: String,
+    /// Whether a transaction may have been left open on it.
+    is_spoilt: AtomicBool,
+    /// Names the rows of `count` that are this connection's.
+    pub(super) writer: Uuid,
+}
+
+impl Connector {
+    /// Reads a URL. Where TLS is used (`sslmode=prefer`, the default, or `require`), the server's certificate is verified
+    /// against the system's roots, or those in the file `sslrootcert`. A transaction that does nothing for `timeout` is ended
+    /// by the server.
+    pub(super) fn new(url: &str, timeout: Duration) -> Result<Connector, OpenError> {
+        let refused = |why: String| OpenError::Address { why };
+        let mut address = url::Url::parse(url).map_err(|error| refused(format!("it is no URL: {error}")))?;
+        let mut roots = None;
+        let mut others = Vec::new();
+        for (name, value) in address.query_pairs() {
+            match (&*name, &*value) {
+                ("sslrootcert", path) => roots = Some(path.to_owned()),
+                // Nothing less is done in any mode.
+                ("sslmode", "verify-ca" | "verify-full") => others.push(("sslmode".to_owned(), "require".to_owned())),
+                (name, value) => others.push((name.to_owned(), value.to_owned())),
+            }
+        }
+        address.set_query(None);
+        if !others.is_empty() {
+            address.query_pairs_mut().extend_pairs(others);
+        }
+        let mut config: Config = address.as_str().parse().map_err(|error: Error| refused(whole(&error)))?;
+        if config.get_hosts().is_empty() {
+            return Err(refused("it names no host, as postgres://amends@db.example.com/amends does".into()));
+        }
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(DEAD_PEER).keepalives_idle(DEAD_PEER);
+        if config.get_application_name().is_none() {
+            config.application_name("amends");
+        }
+        let tls = match config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => Some(tls(roots.as_deref()).map_err(refused)?),
+        };
+        Ok(Connector { config, tls, timeout })
+    }
+
+    /// What errors and logs may name: the hosts and the database, and no password.
+    pub(super) fn place(&self) -> String {
+        let hosts: Vec<String> = self.config.get_hosts().iter().map(|host| format!("{host:?}")).collect();
+        format!("{} at {}", self.config.get_dbname().unwrap_or("the default database"), hosts.join(", "))
+    }
+
+    /// Opens a connection for everything that the store does.
+    async fn open(&self) -> Result<Link, Error> {
+        let mut link = self.open_bare().await?;
+        if backend::is_direct(&link.client).await? {
+            link.prepare(self.timeout.as_millis()).await?;
+        }
+        Ok(link)
+    }
+
+    /// Opens a connection on which nothing is prepared: the tables may not be there.
+    pub(super) async fn open_bare(&self) -> Result<Link, Error> {
+        match &self.tls {
+            Some(tls) => self.open_with(tls.clone()).await,
+            None => self.open_with(NoTls).await,
+        }
+    }
+
+    async fn open_with<T>(&self, tls: T) -> Result<Link, Error>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let (client, connection) = self.config.connect(tls).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                // Whoever waits for an answer on it is told as well.
+                tracing::debug!(error = whole(&error), "a connection to PostgreSQL ended");
+            }
+        });
+        let timeout_ms = self.timeout.as_millis();
+        Ok(Link {
+            client,
+            hot: BTreeMap::new(),
+            begin: format!(
+                "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {timeout_ms}; \
+                 SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {}",
+                timeout_ms * 2
+            ),
+            is_spoilt: AtomicBool::new(false),
+            writer: Uuid::now_v7(),
+        })
+    }
+}
+
+impl Link {
+    /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
+    /// plans are made as if scanning were no choice. Behind a pooler the next transaction may be on another server's
+    /// connection, where none of this holds; there, statements are sent whole.
+    async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
+        let settings = format!(
+            "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; \
+             SET idle_in_transaction_session_timeout = {timeout_ms}; SET lock_timeout = {timeout_ms}; \
+             SET statement_timeout = {}",
+            timeout_ms * 2
+        );
+        self.client.batch_execute(&settings).await?;
+        for sql in HOT {
+            let statement = self.client.prepare_typed(sql.text, sql.types).await?;
+            self.hot.insert(sql.name, statement);
+        }
+        self.begin = "BEGIN".into();
+        Ok(())
+    }
+
+    /// Runs one statement. It is sent at the first poll, so statements that are polled one after the other are sent in that
+    /// order, and none waits for the answer to the one before.
+    pub(super) async fn query(&self, sql: &Sql, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+        match self.hot.get(sql.name) {
+            Some(statement) => self.client.query(statement, values).await,
+            None => {
+                let typed: Vec<(Value<'_>, Type)> = values.iter().copied().zip(sql.types.iter().cloned()).collect();
+                self.client.query_typed(sql.text, &typed).await
+            }
+        }
+    }
+
+    /// Runs a statement that is put together as it is needed.
+    pub(super) async fn query_text(&self, text: &str, values: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Error> {
+        self.client.query_typed(text, values).await
+    }
+
+    /// Begins a transaction. Until [`Link::end`] has done its work nobody else is to use the connection.
+    pub(super) async fn begin(&self) -> Result<(), Error> {
+        self.is_spoilt.store(true, Ordering::Relaxed);
+        self.client.batch_execute(&self.begin).await
+    }
+
+    /// Begins a transaction whose reads are all of one moment.
+    pub(super) async fn begin_snapshot(&self) -> Result<(), Error> {
+        self.is_spoilt.store(true, Ordering::Relaxed);
+        self.client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    /// Commits.
+    pub(super) async fn commit(&self) -> Result<(), Error> {
+        self.client.batch_execute("COMMIT").await?;
+        self.is_spoilt.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Undoes what was done since the transaction began. Where that fails the connection is not used again, and the server
+    /// undoes it when it is closed.
+    pub(super) async fn roll_back(&self) {
+        if !self.is_spoilt.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.client.batch_execute("ROLLBACK").await.is_ok() {
+            self.is_spoilt.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs statements of a schema.
+    pub(super) async fn run(&self, text: &str) -> Result<(), Error> {
+        self.client.batch_execute(text).await
+    }
+}
+
+impl Manager for Connector {
+    type Type = Link;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Link, Error> {
+        self.open().await
+    }
+
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Error> {
+        if link.client.is_closed() || link.is_spoilt.load(Ordering::Relaxed) {
+            return Err(RecycleError::message("it is closed, or was left within a transaction"));
+        }
+        Ok(())
+    }
+}
+
+/// TLS that verifies the server's certificate.
+fn tls(roots: Option<&str>) -> Result<MakeRustlsConnect, String> {
+    // The process may have chosen its cryptography already; then this changes nothing.
+    let _already_chosen = rustls::crypto::ring::default_provider().install_default();
+    let config = match roots {
+        None => ClientConfig::with_platform_verifier().map_err(|error| format!("TLS cannot be set up: {error}"))?,
+        Some(path) => {
+            let unreadable = |error: &dyn std::fmt::Display| format!("sslrootcert {path} cannot be read: {error}");
+            let mut store = RootCertStore::empty();
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
+                let certificate = certificate.map_err(|error| unreadable(&error))?;
+                store.add(certificate).map_err(|error| unreadable(&error))?;
+            }
+            ClientConfig::builder().with_root_certificates(store).with_no_client_auth()
+        }
+    };
+    Ok(MakeRustlsConnect::new(config))
+}

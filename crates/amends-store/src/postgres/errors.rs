@@ -1,0 +1,112 @@
+//! What PostgreSQL's errors mean here.
+
+use crate::StoreError;
+use std::error::Error as _;
+use tokio_postgres::error::SqlState;
+
+/// Why a store on PostgreSQL could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum OpenError {
+    #[error("the address of the store cannot be used: {why}")]
+    Address { why: String },
+    #[error("the store ({place}) cannot be reached: {why}")]
+    Unreachable { place: String, why: String },
+    #[error(
+        "the store ({place}) has schema {found}, and this program knows schemas up to {known}; use the newer program"
+    )]
+    Newer { place: String, found: u32, known: u32 },
+    #[error("the store ({place}) cannot be brought to this program's schema: {why}")]
+    Schema { place: String, why: String },
+}
+
+/// Why a transaction came to nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was refused before it wrote anything.
+    Refused(StoreError),
+    /// PostgreSQL failed before it was asked to commit: nothing was written.
+    Sql(tokio_postgres::Error),
+    /// The answer to the commit was lost: it may have been written.
+    Lost(tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(refusal: StoreError) -> Failure {
+        Failure::Refused(refusal)
+    }
+}
+
+impl Failure {
+    /// What an error means that came when the transaction was to be committed. A statement that the server refused has kept
+    /// it from committing; anything else may have come after.
+    pub(super) fn at_commit(error: tokio_postgres::Error) -> Failure {
+        match error.code().map(SqlState::code) {
+            // Its own shutting down (57P01 and others), or trouble with the connection.
+            Some(code) if !code.starts_with("57P") && !code.starts_with("08") => Failure::Sql(error),
+            Some(_) | None => Failure::Lost(error),
+        }
+    }
+
+    /// Whether the same transaction can succeed at once: another one was in its way.
+    pub(super) fn is_contention(&self) -> bool {
+        match self {
+            Failure::Sql(error) => error.code().is_some_and(|code| {
+                [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code)
+            }),
+            Failure::Refused(_) | Failure::Lost(_) => false,
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> StoreError {
+        match failure {
+            Failure::Refused(refusal) => refusal,
+            Failure::Lost(error) => StoreError::Unknown(whole(&error).into()),
+            Failure::Sql(error) => refusal(&error),
+        }
+    }
+}
+
+/// An error before anything was committed.
+pub(super) fn refusal(error: &tokio_postgres::Error) -> StoreError {
+    let text = whole(error).into();
+    match error.code() {
+        // What these say does not change with time.
+        Some(code)
+            if [
+                &SqlState::UNIQUE_VIOLATION,
+                &SqlState::CHECK_VIOLATION,
+                &SqlState::NOT_NULL_VIOLATION,
+                &SqlState::UNDEFINED_TABLE,
+                &SqlState::UNDEFINED_COLUMN,
+                &SqlState::INVALID_SCHEMA_NAME,
+                &SqlState::DATA_CORRUPTED,
+                &SqlState::INDEX_CORRUPTED,
+            ]
+            .contains(&code) =>
+        {
+            StoreError::Damaged(text)
+        }
+        Some(_) | None => StoreError::Unavailable(text),
+    }
+}
+
+/// An error with all that is behind it.
+pub(super) fn whole(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

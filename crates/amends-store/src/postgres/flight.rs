@@ -1,0 +1,92 @@
+//! Statements that are sent together, without waiting for the answer to one before the next is sent.
+
+use super::connect::Link;
+use super::errors::Failure;
+use super::statements::{FENCE, Sql};
+use crate::{Incarnation, StoreError};
+use futures_util::future::{BoxFuture, join_all};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
+
+/// A value that a statement keeps until it is sent.
+pub(super) type Owned<'a> = Box<dyn ToSql + Send + Sync + 'a>;
+
+/// The values of a statement, in order.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { vec![$(Box::new($value) as $crate::postgres::flight::Owned<'_>),*] };
+}
+pub(super) use values;
+
+/// One column of what a statement adds.
+pub(super) fn column<T, C>(rows: &[T], of: impl Fn(&T) -> C) -> Vec<C> {
+    rows.iter().map(of).collect()
+}
+
+/// Statements of one transaction, in order. Where one fails, the server refuses all after it.
+pub(super) struct Flight<'a> {
+    link: &'a Link,
+    statements: Vec<BoxFuture<'a, Result<Vec<Row>, Error>>>,
+    /// Where the fence is, if this flight begins the transaction.
+    fence: Option<usize>,
+}
+
+/// Where the answer to a statement is found among those of its flight.
+#[derive(Clone, Copy)]
+pub(super) struct Place(usize);
+
+/// The answers to a flight.
+pub(super) struct Landed(Vec<Vec<Row>>);
+
+impl<'a> Flight<'a> {
+    /// Goes on with a transaction.
+    pub(super) fn new(link: &'a Link) -> Flight<'a> {
+        Flight { link, statements: Vec::new(), fence: None }
+    }
+
+    /// Begins a transaction, and holds off whoever would declare the incarnation dead until it has ended.
+    pub(super) fn begin(link: &'a Link, me: Incarnation) -> Flight<'a> {
+        let mut flight = Flight::new(link);
+        flight.statements.push(Box::pin(async { link.begin().await.map(|()| Vec::new()) }));
+        let Place(fence) = flight.add(&FENCE, values![me]);
+        flight.fence = Some(fence);
+        flight
+    }
+
+    pub(super) fn add(&mut self, sql: &'static Sql, values: Vec<Owned<'a>>) -> Place {
+        let link = self.link;
+        self.statements.push(Box::pin(async move {
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
+            link.query(sql, &values).await
+        }));
+        Place(self.statements.len() - 1)
+    }
+
+    /// Sends all of it and waits for the answers.
+    pub(super) async fn land(self) -> Result<Landed, Failure> {
+        let answers = join_all(self.statements).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        match self.fence {
+            Some(fence) if answers[fence].is_empty() => Err(Failure::Refused(StoreError::Fenced)),
+            Some(_) | None => Ok(Landed(answers)),
+        }
+    }
+
+    /// Sends all of it and the commit, and waits for the answers.
+    pub(super) async fn commit(self) -> Result<Landed, Failure> {
+        let link = self.link;
+        let (answers, committed) = futures_util::join!(join_all(self.statements), link.commit());
+        // After a statement that failed the commit was none: the server has undone everything, and said so of the statement.
+        let answers: Vec<_> = answers.into_iter().collect::<Result<_, _>>().map_err(Failure::at_commit)?;
+        committed.map_err(Failure::at_commit)?;
+        match self.fence {
+            // There was nothing to undo: whoever is fenced out has written nothing.
+            Some(fence) if answers[fence].is_empty() => Err(Failure::Refused(StoreError::Fenced)),
+            Some(_) | None => Ok(Landed(answers)),
+        }
+    }
+}
+
+impl Landed {
+    pub(super) fn rows(&self, place: Place) -> &[Row] {
+        &self.0[place.0]
+    }
+}

@@ -1,0 +1,175 @@
+//! Who works on what: incarnations, the sagas that they take, and the messages that they receive.
+
+use super::commit_of;
+use super::connect::{Link, Value};
+use super::errors::Failure;
+use super::flight::{Flight, values};
+use super::reads::{self, IS_ORPHAN};
+use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
+use super::{rows, text};
+use crate::{Acquired, Claimed, Incarnation, Message, Receive, Received, Rest, StoreError, StoredDefinition};
+use amends_core::time::Timestamp;
+use amends_failpoints::failpoint;
+use std::time::Duration;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+/// How many of a dead incarnation's sagas are handed out in one transaction.
+const RELEASE_BATCH: i64 = 1_000;
+
+pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: Duration) -> Result<(), Failure> {
+    link.begin().await?;
+    let add = "
+        INSERT INTO amends.incarnation (id, live, released) VALUES ($1, true, false) ON CONFLICT (id) DO NOTHING";
+    link.query_text(add, &[(&me, Type::UUID)]).await?;
+    let lives = "SELECT 1 FROM amends.incarnation WHERE id = $1 AND live FOR SHARE";
+    if link.query_text(lives, &[(&me, Type::UUID)]).await?.is_empty() {
+        return Err(Failure::Refused(StoreError::Fenced));
+    }
+    let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let keep = "
+        INSERT INTO amends.lease (incarnation, expires_at)
+        VALUES ($1, clock_timestamp() + $2 * interval '1 millisecond')
+        ON CONFLICT (incarnation) DO UPDATE SET expires_at = excluded.expires_at";
+    link.query_text(keep, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
+    // There should be none; whatever made them, they are looked at again.
+    let orphans = format!("UPDATE amends.unfinished SET wake_at = $1 WHERE {IS_ORPHAN}");
+    link.query_text(&orphans, &[(&rows::time(now), Type::INT8)]).await?;
+    failpoint!(async EnlistWritten);
+    commit_of(link).await
+}
+
+/// Declares an incarnation dead, and only when that is durable hands out what it had.
+pub(super) async fn retire(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), Failure> {
+    let dead = "
+        INSERT INTO amends.incarnation (id, live, released) VALUES ($1, false, false)
+        ON CONFLICT (id) DO UPDATE SET live = false";
+    link.begin().await?;
+    link.query_text(dead, &[(&whom, Type::UUID)]).await?;
+    commit_of(link).await?;
+    release(link, whom, now).await
+}
+
+/// Hands out what a dead incarnation had: its sagas become due, and the messages that it received can be received again.
+async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), Failure> {
+    let free = "
+        WITH had AS (
+            SELECT saga FROM amends.unfinished WHERE owner = $1 AND saga > $2 ORDER BY saga LIMIT $3 FOR UPDATE
+        )
+        UPDATE amends.unfinished SET owner = NULL, wake_at = $4 FROM had WHERE unfinished.saga = had.saga
+        RETURNING unfinished.saga";
+    let mut after = Uuid::nil();
+    loop {
+        link.begin().await?;
+        let values = [
+            (&whom as Value<'_>, Type::UUID),
+            (&after, Type::UUID),
+            (&RELEASE_BATCH, Type::INT8),
+            (&rows::time(now), Type::INT8),
+        ];
+        let freed = link.query_text(free, &values).await?;
+        commit_of(link).await?;
+        let last = freed.iter().map(|row| row.try_get::<_, Uuid>(0)).collect::<Result<Vec<_>, _>>()?.into_iter().max();
+        match last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    link.begin().await?;
+    let give_back = "
+        UPDATE amends.message SET receiver = NULL, visible_at = least(visible_at, $2) WHERE receiver = $1";
+    link.query_text(give_back, &[(&whom, Type::UUID), (&rows::time(now), Type::INT8)]).await?;
+    link.query_text("DELETE FROM amends.lease WHERE incarnation = $1", &[(&whom, Type::UUID)]).await?;
+    link.query_text("UPDATE amends.incarnation SET released = true WHERE id = $1", &[(&whom, Type::UUID)]).await?;
+    failpoint!(async RetireWritten);
+    commit_of(link).await
+}
+
+pub(super) async fn claim(link: &Link, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, Failure> {
+    let mut flight = Flight::begin(link, me);
+    let taken = flight.add(&DUE, values![rows::time(now), rows::limit(limit), me]);
+    let next = flight.add(&NEXT_DUE, values![]);
+    let landed = flight.land().await?;
+    let mut due = Vec::new();
+    for row in landed.rows(taken) {
+        due.push((row.try_get::<_, i64>(1)?, row.try_get::<_, Uuid>(0)?));
+    }
+    due.sort_unstable();
+    let ids: Vec<Uuid> = due.into_iter().map(|(_, saga)| saga).collect();
+    let records = match ids.as_slice() {
+        [] => Vec::new(),
+        ids => reads::records(link, ids).await?,
+    };
+    let next_due = landed.rows(next).first().map(|row| rows::time_at(row, 0)).transpose()?;
+    failpoint!(async ClaimWritten);
+    commit_of(link).await?;
+    Ok(Claimed { records: records.into_iter().map(|(record, _)| record).collect(), next_due })
+}
+
+pub(super) async fn acquire(link: &Link, me: Incarnation, id: Uuid) -> Result<Acquired, Failure> {
+    let mut flight = Flight::begin(link, me);
+    flight.add(&OWN, values![id, me]);
+    flight.land().await?;
+    let found = reads::records(link, &[id]).await?.into_iter().next();
+    failpoint!(async AcquireWritten);
+    commit_of(link).await?;
+    Ok(match found {
+        None => Acquired::Missing,
+        Some((_, Some(owner))) if owner != me => Acquired::Elsewhere(owner),
+        Some((record, _)) => match record.row.rest {
+            Rest::Finished(_) => Acquired::Finished(Box::new(record)),
+            Rest::Owned | Rest::Until(_) | Rest::Parked => Acquired::Yours(Box::new(record)),
+        },
+    })
+}
+
+pub(super) async fn receive(link: &Link, me: Incarnation, request: &Receive) -> Result<Received, Failure> {
+    let mut flight = Flight::begin(link, me);
+    let participant = text::stored(&request.participant).into_owned();
+    let taken = flight.add(
+        &READY,
+        values![
+            participant.clone(),
+            rows::time(request.now),
+            me,
+            rows::limit(request.limit),
+            rows::time(request.invisible_until)
+        ],
+    );
+    let next = flight.add(&NEXT_MESSAGE, values![participant, me]);
+    let landed = flight.land().await?;
+    let mut messages = Vec::new();
+    for row in landed.rows(taken) {
+        let (saga, step) = (row.try_get(0)?, text::read(row.try_get(1)?));
+        // A count that is none is as many as there can be: the machine then asks a person.
+        let receives = u32::try_from(row.try_get::<_, i64>(2)?).unwrap_or(u32::MAX);
+        messages.push((row.try_get::<_, i64>(3)?, Message { saga, step, receives }));
+    }
+    messages
+        .sort_by(|(at, one), (other_at, other)| (at, one.saga, &one.step).cmp(&(other_at, other.saga, &other.step)));
+    let next_at = landed.rows(next).first().map(|row| rows::time_at(row, 0)).transpose()?;
+    failpoint!(async ReceiveWritten);
+    commit_of(link).await?;
+    Ok(Received { messages: messages.into_iter().map(|(_, message)| message).collect(), next_at })
+}
+
+pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition) -> Result<bool, Failure> {
+    let StoredDefinition { name, version, source, created_at } = definition;
+    let (name, version, source) = (text::stored(name), text::stored(version), text::stored(source));
+    let put = "
+        INSERT INTO amends.definition (version, name, source, created_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING";
+    let make_current = "
+        INSERT INTO amends.current_definition (name, version) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET version = excluded.version
+        WHERE current_definition.version <> excluded.version RETURNING name";
+    let created_at = rows::time(*created_at);
+    let values: [(Value<'_>, Type); 4] =
+        [(&version, Type::TEXT), (&name, Type::TEXT), (&source, Type::TEXT), (&created_at, Type::INT8)];
+    link.begin().await?;
+    link.query_text(put, &values).await?;
+    let changed = link.query_text(make_current, &[(&name, Type::TEXT), (&version, Type::TEXT)]).await?;
+    failpoint!(async DefinitionWritten);
+    commit_of(link).await?;
+    Ok(!changed.is_empty())
+}

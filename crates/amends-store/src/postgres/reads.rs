@@ -1,0 +1,212 @@
+//! The reads. What is read of one saga is from one moment; each list is one statement.
+
+use super::connect::{Link, Value};
+use super::rows::{self, dead_letter_columns, saga_columns};
+use super::text;
+use crate::{
+    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Incarnation, Record, SagaQuery, Statistics,
+    StoredDefinition, Summary, Which,
+};
+use amends_core::machine::Status;
+use std::collections::BTreeMap;
+use tokio_postgres::Error;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+const FROM_SAGA: &str = "
+    FROM amends.saga LEFT JOIN amends.unfinished ON unfinished.saga = saga.id
+    LEFT JOIN amends.finished ON finished.saga = saga.id";
+
+/// Sagas with their whole histories, in the order of the ids; those that are not there are left out. Two statements, within
+/// the caller's transaction: where that takes one look at the store for both, so does this.
+pub(super) async fn records(link: &Link, ids: &[Uuid]) -> Result<Vec<(Record, Option<Incarnation>)>, Error> {
+    let sagas = format!("SELECT {} {FROM_SAGA} WHERE saga.id = ANY($1)", saga_columns!());
+    let events = "SELECT saga, first, last, at, body FROM amends.event WHERE saga = ANY($1) ORDER BY saga, first";
+    let (value, kind) = (&ids as Value<'_>, Type::UUID_ARRAY);
+    let values = [(value, kind)];
+    let (sagas, events) = futures_util::join!(link.query_text(&sagas, &values), link.query_text(events, &values));
+    let mut found = BTreeMap::new();
+    for row in sagas? {
+        let (record, owner) = rows::saga(&row)?;
+        found.insert(record.id, (record, owner));
+    }
+    for row in events? {
+        let (saga, first, events) = rows::events(&row)?;
+        let Some((record, _)) = found.get_mut(&saga) else { continue };
+        let expected = record.sequence + 1;
+        record.sequence = (first + events.count).saturating_sub(1);
+        // Behind a hole every event would have another's number, so the history ends there.
+        if first == expected && record.damage.is_none() {
+            record.events.push(events);
+        } else {
+            record.damage.get_or_insert_with(|| format!("event {expected} is missing"));
+        }
+    }
+    Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
+}
+
+/// One saga with its whole history.
+pub(super) async fn record(link: &Link, id: Uuid) -> Result<Option<Record>, Error> {
+    link.begin_snapshot().await?;
+    let found = records(link, &[id]).await;
+    link.roll_back().await;
+    Ok(found?.into_iter().next().map(|(record, _)| record))
+}
+
+/// Definitions, by name.
+pub(super) async fn definitions(link: &Link, which: &Which) -> Result<Vec<StoredDefinition>, Error> {
+    let rows = match which {
+        Which::Current => {
+            let text = "
+                SELECT definition.name, version, source, created_at
+                FROM amends.current_definition JOIN amends.definition USING (version) ORDER BY current_definition.name";
+            link.query_text(text, &[]).await?
+        }
+        Which::Version(version) => {
+            let text = "SELECT name, version, source, created_at FROM amends.definition WHERE version = $1";
+            link.query_text(text, &[(&text::stored(version), Type::TEXT)]).await?
+        }
+    };
+    rows.iter().map(rows::definition).collect()
+}
+
+/// A page of sagas, newest first. With a status it is read from the tables that hold few of any status but the usual one.
+pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>, Error> {
+    let mut filter = Filter::default();
+    filter.add("saga.id <", query.before.unwrap_or(Uuid::max()), Type::UUID);
+    if let Some(definition) = &query.definition {
+        filter.add("saga.definition =", text::stored(definition).into_owned(), Type::TEXT);
+    }
+    if let Some(key) = &query.key {
+        filter.add("saga.key =", text::stored(key).into_owned(), Type::TEXT);
+    }
+    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let columns = saga_columns!();
+    let text = match query.status {
+        None => format!("SELECT {columns} {FROM_SAGA} {} ORDER BY saga.id DESC LIMIT {limit}", filter.text),
+        Some(status) => {
+            let status = status.as_str();
+            let of = |table: &str, other: &str, usual: Status| {
+                // The index on status leaves the usual one out, and is used only where the text says so too.
+                let usual = usual.as_str();
+                let rare = if status == usual { String::new() } else { format!("AND {table}.status <> '{usual}'") };
+                format!(
+                    "(SELECT {columns} FROM amends.{table} JOIN amends.saga ON saga.id = {table}.saga
+                      LEFT JOIN amends.{other} ON {other}.saga = saga.id
+                      {conditions} AND {table}.saga < $1 AND {table}.status = '{status}' {rare}
+                      ORDER BY {table}.saga DESC LIMIT {limit})",
+                    conditions = filter.text
+                )
+            };
+            let unfinished = of("unfinished", "finished", Status::Running);
+            let finished = of("finished", "unfinished", Status::Completed);
+            format!("{unfinished} UNION ALL {finished} ORDER BY 1 DESC LIMIT {limit}")
+        }
+    };
+    let found = link.query_text(&text, &filter.values()).await?;
+    let summary = |row| rows::saga(row).map(|(saga, _)| Summary { id: saga.id, birth: saga.birth, row: saga.row });
+    found.iter().map(summary).collect()
+}
+
+/// A page of dead letters, newest first.
+pub(super) async fn dead_letters(link: &Link, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, Error> {
+    let mut filter = Filter::default();
+    filter.add("dead_letter.place <", query.before.map_or(i64::MAX, rows::number), Type::INT8);
+    if let Some(definition) = &query.definition {
+        filter.add("saga.definition =", text::stored(definition).into_owned(), Type::TEXT);
+    }
+    if let Some(saga) = query.saga {
+        filter.add("dead_letter.saga =", saga, Type::UUID);
+    }
+    if !query.closed {
+        filter.text.push_str(" AND dead_letter.closed_at IS NULL");
+    }
+    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let text = format!(
+        "SELECT {} FROM amends.dead_letter JOIN amends.saga ON saga.id = dead_letter.saga {}
+         ORDER BY dead_letter.place DESC LIMIT {limit}",
+        dead_letter_columns!(),
+        filter.text
+    );
+    link.query_text(&text, &filter.values()).await?.iter().map(rows::dead_letter).collect()
+}
+
+/// One dead letter.
+pub(super) async fn dead_letter(link: &Link, id: &str) -> Result<Option<DeadLetter>, Error> {
+    let text = format!(
+        "SELECT {} FROM amends.dead_letter JOIN amends.saga ON saga.id = dead_letter.saga WHERE dead_letter.id = $1",
+        dead_letter_columns!()
+    );
+    link.query_text(&text, &[(&text::stored(id), Type::TEXT)]).await?.first().map(rows::dead_letter).transpose()
+}
+
+/// A page of the audit log, newest first.
+pub(super) async fn audit(link: &Link, query: &AuditQuery) -> Result<Vec<AuditEntry>, Error> {
+    let mut filter = Filter::default();
+    filter.add("id <", query.before.map_or(i64::MAX, rows::number), Type::INT8);
+    if let Some(saga) = query.saga {
+        filter.add("saga =", saga, Type::UUID);
+    }
+    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let text = format!(
+        "SELECT id, at, actor, action, saga, step, reason FROM amends.audit {} ORDER BY id DESC LIMIT {limit}",
+        filter.text
+    );
+    link.query_text(&text, &filter.values()).await?.iter().map(rows::audit_entry).collect()
+}
+
+/// The counts that the commits kept, and the wake-up invariant measured.
+pub(super) async fn statistics(link: &Link) -> Result<Statistics, Error> {
+    let counts = "SELECT counter, sum(value)::bigint FROM amends.count GROUP BY counter";
+    let letters = "SELECT count(*) FROM amends.dead_letter WHERE closed_at IS NULL";
+    let orphans = format!("SELECT count(*) FROM amends.unfinished WHERE {IS_ORPHAN}");
+    let (counts, letters, orphans) = futures_util::join!(
+        link.query_text(counts, &[]),
+        link.query_text(letters, &[]),
+        link.query_text(&orphans, &[])
+    );
+    let mut of = BTreeMap::new();
+    for row in counts? {
+        of.insert(row.try_get::<_, String>(0)?, rows::read_number(row.try_get(1)?));
+    }
+    let of = |counter| of.get(rows::counter(counter)).copied().unwrap_or_default();
+    Ok(Statistics {
+        started: of(Counter::Started),
+        completed: of(Counter::Completed),
+        compensated: of(Counter::Compensated),
+        dead_letters_open: rows::read_number(letters?[0].try_get(0)?),
+        orphans: rows::read_number(orphans?[0].try_get(0)?),
+    })
+}
+
+/// The condition under which nothing will ever wake an unfinished saga.
+pub(super) const IS_ORPHAN: &str = "
+    owner IS NULL AND wake_at IS NULL AND NOT paused
+    AND NOT EXISTS (SELECT 1 FROM amends.message WHERE message.saga = unfinished.saga)
+    AND NOT EXISTS (SELECT 1 FROM amends.dead_letter
+        WHERE dead_letter.saga = unfinished.saga AND dead_letter.closed_at IS NULL)";
+
+/// The conditions of a page, and their values in order.
+#[derive(Default)]
+struct Filter {
+    text: String,
+    values: Vec<(Box<dyn tokio_postgres::types::ToSql + Sync + Send>, Type)>,
+}
+
+impl Filter {
+    fn add(&mut self, condition: &str, value: impl tokio_postgres::types::ToSql + Sync + Send + 'static, kind: Type) {
+        let word = if self.text.is_empty() { "WHERE" } else { "AND" };
+        let place = self.value(value, kind);
+        self.text.push_str(&format!(" {word} {condition} {place}"));
+    }
+
+    /// Takes a value, and returns what stands for it in the text.
+    fn value(&mut self, value: impl tokio_postgres::types::ToSql + Sync + Send + 'static, kind: Type) -> String {
+        self.values.push((Box::new(value), kind));
+        format!("${}", self.values.len())
+    }
+
+    fn values(&self) -> Vec<(Value<'_>, Type)> {
+        self.values.iter().map(|(value, kind)| (&**value as Value<'_>, kind.clone())).collect()
+    }
+}

@@ -1,0 +1,153 @@
+-- The first schema on PostgreSQL.
+--
+-- Times are milliseconds since the Unix epoch. The store knows nothing of what an event means, and no rule about sagas
+-- is written here. A NUL, which text cannot hold here, is escaped (see `text.rs`).
+--
+-- What decides the shape: a step that goes well adds one row to `event` and changes nothing else. What a saga is at its
+-- birth, while it is unfinished and at its end are three tables, so that no row is updated that an index for people
+-- points to: what people read lies in rows that are written once.
+
+-- One start of one orchestrator. Commits lock this row to share it; whoever takes over locks it for itself, and then
+-- sets it dead for good.
+CREATE TABLE amends.incarnation (
+    id uuid PRIMARY KEY,
+    live boolean NOT NULL,
+    -- A dead one's sagas are handed out in batches; when none is left there is nothing more to look for.
+    released boolean NOT NULL
+);
+
+-- Until when an incarnation is taken to be alive. It is not in the row above, because commits share that one's lock all
+-- the time, and a renewal would have to wait for a moment when none does.
+CREATE TABLE amends.lease (
+    incarnation uuid PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE TABLE amends.definition (
+    version text COLLATE "C" PRIMARY KEY,
+    name text COLLATE "C" NOT NULL,
+    source text NOT NULL,
+    created_at bigint NOT NULL
+);
+
+CREATE TABLE amends.current_definition (
+    name text COLLATE "C" PRIMARY KEY,
+    version text COLLATE "C" NOT NULL
+);
+
+-- A saga's birth; nothing of it ever changes. Ids sort by time, so the newest are at the end of every index.
+CREATE TABLE amends.saga (
+    id uuid PRIMARY KEY,
+    definition text COLLATE "C" NOT NULL,
+    version text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    created_at bigint NOT NULL,
+    UNIQUE (key, definition)
+);
+CREATE INDEX saga_by_definition ON amends.saga (definition, id);
+
+-- What is to be worked on, and how it stands: the row goes when the saga is finished. One with neither owner nor time is
+-- parked.
+CREATE TABLE amends.unfinished (
+    saga uuid PRIMARY KEY,
+    status text COLLATE "C" NOT NULL,
+    paused boolean NOT NULL,
+    reason text,
+    owner uuid,
+    wake_at bigint,
+    CHECK (owner IS NULL OR wake_at IS NULL)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX unfinished_due ON amends.unfinished (wake_at, saga) WHERE wake_at IS NOT NULL;
+-- What people look for first is rare: the running ones are found along the ids.
+CREATE INDEX unfinished_by_status ON amends.unfinished (status, saga) WHERE status <> 'running';
+
+-- How a saga ended.
+CREATE TABLE amends.finished (
+    saga uuid PRIMARY KEY,
+    status text COLLATE "C" NOT NULL,
+    paused boolean NOT NULL,
+    reason text,
+    at bigint NOT NULL
+);
+CREATE INDEX finished_by_status ON amends.finished (status, saga) WHERE status <> 'completed';
+
+-- What each commit added to the history of its saga: a row for all of it, with the numbers of its first and last event.
+-- Partitions go by the saga's id, and so by the time of its birth: all of a saga lies in one of them, and one is dropped
+-- whole when everything in it is past its time.
+CREATE TABLE amends.event (
+    saga uuid NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    at bigint NOT NULL,
+    body bytea NOT NULL,
+    PRIMARY KEY (saga, first)
+) PARTITION BY RANGE (saga);
+CREATE TABLE amends.event_default PARTITION OF amends.event DEFAULT;
+
+-- The queue of compensations.
+CREATE TABLE amends.message (
+    saga uuid NOT NULL,
+    step text COLLATE "C" NOT NULL,
+    participant text COLLATE "C" NOT NULL,
+    visible_at bigint NOT NULL,
+    receives bigint NOT NULL,
+    receiver uuid, -- the incarnation that has received it and not dealt with it
+    PRIMARY KEY (saga, step)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX message_ready ON amends.message (participant, visible_at, saga, step);
+
+CREATE TABLE amends.dead_letter (
+    place bigint PRIMARY KEY,
+    id text COLLATE "C" NOT NULL UNIQUE,
+    saga uuid NOT NULL,
+    step text COLLATE "C",
+    direction text COLLATE "C" NOT NULL,
+    claim text COLLATE "C" NOT NULL,
+    error text NOT NULL,
+    opened_at bigint NOT NULL,
+    closed_at bigint,
+    resolution text,
+    CHECK ((closed_at IS NULL) = (resolution IS NULL))
+);
+CREATE INDEX dead_letter_by_saga ON amends.dead_letter (saga, place);
+CREATE INDEX dead_letter_open ON amends.dead_letter (place) WHERE closed_at IS NULL;
+
+CREATE TABLE amends.audit (
+    id bigint PRIMARY KEY,
+    at bigint NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    saga uuid NOT NULL,
+    step text COLLATE "C",
+    reason text NOT NULL
+);
+CREATE INDEX audit_by_saga ON amends.audit (saga, id);
+
+-- The last number given in a list that must have no gaps. A sequence would leave one wherever a transaction fails.
+CREATE TABLE amends.numbering (
+    list text COLLATE "C" PRIMARY KEY,
+    last bigint NOT NULL
+);
+INSERT INTO amends.numbering VALUES ('dead-letter', 0), ('audit', 0);
+
+-- Double clicks: which saga a rendered text made, and until when it counts as the same work.
+CREATE TABLE amends.dedupe (
+    definition text COLLATE "C" NOT NULL,
+    digest text COLLATE "C" NOT NULL,
+    saga uuid NOT NULL,
+    claimed_at bigint NOT NULL,
+    until bigint NOT NULL,
+    PRIMARY KEY (definition, digest)
+);
+
+-- What happened, by the minute (minutes since the Unix epoch). Each connection that writes has rows of its own, so that
+-- no commit waits for another's; people add them up and never count sagas.
+CREATE TABLE amends.count (
+    minute bigint NOT NULL,
+    definition text COLLATE "C" NOT NULL,
+    counter text COLLATE "C" NOT NULL,
+    writer uuid NOT NULL,
+    value bigint NOT NULL,
+    PRIMARY KEY (minute, definition, counter, writer)
+) WITH (fillfactor = 50);

@@ -1,0 +1,338 @@
+//! The statements that every commit needs, over arrays: one statement for a whole batch.
+
+use tokio_postgres::types::Type;
+
+/// A statement and the types of its values.
+pub(super) struct Sql {
+    pub(super) name: &'static str,
+    pub(super) text: &'static str,
+    pub(super) types: &'static [Type],
+}
+
+/// Those that are prepared on each connection.
+pub(super) const HOT: &[&Sql] = &[
+    &FENCE,
+    &PUT_SAGAS,
+    &PUT_DEDUPES,
+    &PUT_FIRST_EVENTS,
+    &PUT_EVENTS,
+    &PUT_UNFINISHED,
+    &PUT_FINISHED,
+    &CHANGE_UNFINISHED,
+    &DELETE_UNFINISHED,
+    &PUT_COUNTS,
+    &PUT_MESSAGES,
+    &DELETE_MESSAGES,
+];
+
+/// Begins every transaction of an incarnation: while this one's lock is held nobody can declare it dead.
+pub(super) const FENCE: Sql = Sql {
+    name: "fence",
+    text: "SELECT 1 FROM amends.incarnation WHERE id = $1 AND live FOR SHARE",
+    types: &[Type::UUID],
+};
+
+/// Births, in the order of their keys, so that two batches never wait for each other. Those whose id or key is taken are
+/// left out.
+pub(super) const PUT_SAGAS: Sql = Sql {
+    name: "put_sagas",
+    text: "
+        INSERT INTO amends.saga (id, definition, version, key, fingerprint, created_at)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+        ON CONFLICT DO NOTHING RETURNING id",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+    ],
+};
+
+/// The double clicks' claims of births that were not refused. A claim whose time has passed is overwritten; one that holds
+/// is not, and is left out.
+pub(super) const PUT_DEDUPES: Sql = Sql {
+    name: "put_dedupes",
+    text: "
+        INSERT INTO amends.dedupe (definition, digest, saga, claimed_at, until)
+        SELECT claim.definition, claim.digest, claim.saga, claim.claimed_at, claim.until
+        FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[])
+            AS claim (definition, digest, saga, claimed_at, until)
+        WHERE EXISTS (SELECT 1 FROM amends.saga WHERE saga.id = claim.saga)
+        ON CONFLICT (definition, digest) DO UPDATE
+        SET saga = excluded.saga, claimed_at = excluded.claimed_at, until = excluded.until
+        WHERE dedupe.until <= excluded.claimed_at
+        RETURNING saga",
+    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
+};
+
+/// The first events of births that were not refused.
+pub(super) const PUT_FIRST_EVENTS: Sql = Sql {
+    name: "put_first_events",
+    text: "
+        INSERT INTO amends.event (saga, first, last, at, body)
+        SELECT birth.saga, 1, birth.count, birth.at, birth.body
+        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[]) AS birth (saga, count, at, body)
+        WHERE EXISTS (SELECT 1 FROM amends.saga WHERE saga.id = birth.saga)
+        ON CONFLICT DO NOTHING RETURNING saga",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY],
+};
+
+/// Events that follow the last one of a saga that is the incarnation's; all others are left out.
+pub(super) const PUT_EVENTS: Sql = Sql {
+    name: "put_events",
+    text: "
+        INSERT INTO amends.event (saga, first, last, at, body)
+        SELECT next.saga, next.after + 1, next.after + next.count, next.at, next.body
+        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
+            AS next (saga, after, count, at, body)
+        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $6
+        WHERE next.after =
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1)
+        ON CONFLICT DO NOTHING RETURNING saga",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY, Type::UUID],
+};
+
+/// Which of these follow the last event of a saga that is the incarnation's: for commits that add no events.
+pub(super) const JUDGE: Sql = Sql {
+    name: "judge",
+    text: "
+        SELECT next.saga FROM unnest($1::uuid[], $2::bigint[]) AS next (saga, after)
+        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $3
+        WHERE next.after = coalesce(
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID],
+};
+
+pub(super) const PUT_UNFINISHED: Sql = Sql {
+    name: "put_unfinished",
+    text: "
+        INSERT INTO amends.unfinished (saga, status, paused, reason, owner, wake_at)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::uuid[], $6::bigint[])",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::BOOL_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+    ],
+};
+
+pub(super) const PUT_FINISHED: Sql = Sql {
+    name: "put_finished",
+    text: "
+        INSERT INTO amends.finished (saga, status, paused, reason, at)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::bigint[])",
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::BOOL_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+};
+
+/// A row that is what it should be already, as it is after nearly every commit, is not written.
+pub(super) const CHANGE_UNFINISHED: Sql = Sql {
+    name: "change_unfinished",
+    text: "
+        UPDATE amends.unfinished
+        SET status = now.status, paused = now.paused, reason = now.reason, owner = now.owner, wake_at = now.wake_at
+        FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::uuid[], $6::bigint[])
+            AS now (saga, status, paused, reason, owner, wake_at)
+        WHERE unfinished.saga = now.saga
+            AND (unfinished.status, unfinished.paused, unfinished.reason, unfinished.owner, unfinished.wake_at)
+                IS DISTINCT FROM (now.status, now.paused, now.reason, now.owner, now.wake_at)",
+    types: PUT_UNFINISHED.types,
+};
+
+pub(super) const DELETE_UNFINISHED: Sql = Sql {
+    name: "delete_unfinished",
+    text: "DELETE FROM amends.unfinished WHERE saga = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+pub(super) const PUT_COUNTS: Sql = Sql {
+    name: "put_counts",
+    text: "
+        INSERT INTO amends.count (minute, definition, counter, writer, value)
+        SELECT minute, definition, counter, $5, value
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS new (minute, definition, counter, value)
+        ON CONFLICT (minute, definition, counter, writer) DO UPDATE SET value = count.value + excluded.value",
+    types: &[Type::INT8_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY, Type::UUID],
+};
+
+pub(super) const PUT_MESSAGES: Sql = Sql {
+    name: "put_messages",
+    text: "
+        INSERT INTO amends.message (saga, step, participant, visible_at, receives)
+        SELECT saga, step, participant, visible_at, 0
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) AS new (saga, step, participant, visible_at)
+        ON CONFLICT (saga, step) DO UPDATE SET participant = excluded.participant, visible_at = excluded.visible_at,
+            receives = 0, receiver = NULL",
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+};
+
+pub(super) const DELETE_MESSAGES: Sql = Sql {
+    name: "delete_messages",
+    text: "
+        DELETE FROM amends.message USING unnest($1::uuid[], $2::text[]) AS done (saga, step)
+        WHERE message.saga = done.saga AND message.step = done.step",
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY],
+};
+
+pub(super) const MOVE_MESSAGES: Sql = Sql {
+    name: "move_messages",
+    text: "
+        UPDATE amends.message SET visible_at = moved.visible_at, receiver = NULL
+        FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS moved (saga, step, visible_at)
+        WHERE message.saga = moved.saga AND message.step = moved.step",
+    types: &[Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+};
+
+pub(super) const HOLD_MESSAGES: Sql = Sql {
+    name: "hold_messages",
+    text: "UPDATE amends.message SET visible_at = $2, receiver = NULL WHERE saga = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY, Type::INT8],
+};
+
+/// Numbers are taken and used in one statement, so that those of a transaction that fails are given again.
+pub(super) const OPEN_DEAD_LETTERS: Sql = Sql {
+    name: "open_dead_letters",
+    text: "
+        WITH given AS (
+            UPDATE amends.numbering SET last = last + cardinality($1) WHERE list = 'dead-letter' RETURNING last
+        )
+        INSERT INTO amends.dead_letter (place, id, saga, step, direction, claim, error, opened_at)
+        SELECT given.last - cardinality($1) + new.number, new.id, new.saga, new.step, new.direction, new.claim, new.error,
+            new.at
+        FROM given, unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+            WITH ORDINALITY AS new (id, saga, step, direction, claim, error, at, number)",
+    types: &[
+        Type::TEXT_ARRAY,
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+    ],
+};
+
+pub(super) const CLOSE_DEAD_LETTERS: Sql = Sql {
+    name: "close_dead_letters",
+    text: "
+        UPDATE amends.dead_letter SET closed_at = done.at, resolution = done.resolution
+        FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[]) AS done (id, saga, at, resolution)
+        WHERE dead_letter.id = done.id AND dead_letter.saga = done.saga AND dead_letter.closed_at IS NULL",
+    types: &[Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY],
+};
+
+pub(super) const CLOSE_SAGA_DEAD_LETTERS: Sql = Sql {
+    name: "close_saga_dead_letters",
+    text: "
+        UPDATE amends.dead_letter SET closed_at = done.at, resolution = done.resolution
+        FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS done (saga, at, resolution)
+        WHERE dead_letter.saga = done.saga AND dead_letter.step IS NULL AND dead_letter.closed_at IS NULL",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY],
+};
+
+pub(super) const PUT_AUDIT: Sql = Sql {
+    name: "put_audit",
+    text: "
+        WITH given AS (
+            UPDATE amends.numbering SET last = last + cardinality($1) WHERE list = 'audit' RETURNING last
+        )
+        INSERT INTO amends.audit (id, at, actor, action, saga, step, reason)
+        SELECT given.last - cardinality($1) + new.number, new.at, new.actor, new.action, new.saga, new.step, new.reason
+        FROM given, unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[])
+            WITH ORDINALITY AS new (at, actor, action, saga, step, reason, number)",
+    types: &[
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+    ],
+};
+
+/// Undoes births whose double click's claim was taken.
+pub(super) const DELETE_SAGAS: &[Sql] = &[
+    Sql {
+        name: "delete_events",
+        text: "DELETE FROM amends.event WHERE saga = ANY($1::uuid[])",
+        types: &[Type::UUID_ARRAY],
+    },
+    Sql {
+        name: "delete_sagas",
+        text: "DELETE FROM amends.saga WHERE id = ANY($1::uuid[])",
+        types: &[Type::UUID_ARRAY],
+    },
+];
+
+pub(super) const FIND_WRITTEN: Sql = Sql {
+    name: "find_written",
+    text: "SELECT last, at, body FROM amends.event WHERE saga = $1 AND first = $2",
+    types: &[Type::UUID, Type::INT8],
+};
+
+/// What stands in the way of a birth: a saga with its key, one with its id, a double click's claim.
+pub(super) const FIND_REFUSED: Sql = Sql {
+    name: "find_refused",
+    text: "
+        SELECT same_key.id, same_key.fingerprint, EXISTS (SELECT 1 FROM amends.saga WHERE saga.id = $3), dedupe.saga
+        FROM (SELECT 1) AS one
+        LEFT JOIN amends.saga AS same_key ON same_key.definition = $1 AND same_key.key = $2
+        LEFT JOIN amends.dedupe ON dedupe.definition = $1 AND dedupe.digest = $4",
+    types: &[Type::TEXT, Type::TEXT, Type::UUID, Type::TEXT],
+};
+
+/// Takes the sagas whose time has come, oldest first, and tells the time of each. What another one is taking is left to it.
+pub(super) const DUE: Sql = Sql {
+    name: "due",
+    text: "
+        WITH due AS (
+            SELECT saga, wake_at FROM amends.unfinished WHERE wake_at <= $1
+            ORDER BY wake_at, saga LIMIT $2 FOR UPDATE SKIP LOCKED
+        )
+        UPDATE amends.unfinished SET owner = $3, wake_at = NULL FROM due WHERE unfinished.saga = due.saga
+        RETURNING unfinished.saga, due.wake_at",
+    types: &[Type::INT8, Type::INT8, Type::UUID],
+};
+
+pub(super) const NEXT_DUE: Sql = Sql {
+    name: "next_due",
+    text: "SELECT wake_at FROM amends.unfinished WHERE wake_at IS NOT NULL ORDER BY wake_at, saga LIMIT 1",
+    types: &[],
+};
+
+/// Takes a saga that nobody owns.
+pub(super) const OWN: Sql = Sql {
+    name: "own",
+    text: "UPDATE amends.unfinished SET owner = $2, wake_at = NULL WHERE saga = $1 AND owner IS NULL",
+    types: &[Type::UUID, Type::UUID],
+};
+
+/// Receives messages whose time has come, oldest first, and tells the time of each. What another one is receiving is left
+/// to it, and so is what belongs to another one's saga.
+pub(super) const READY: Sql = Sql {
+    name: "ready",
+    text: "
+        WITH ready AS (
+            SELECT message.saga, message.step, message.visible_at
+            FROM amends.message LEFT JOIN amends.unfinished ON unfinished.saga = message.saga
+            WHERE message.participant = $1 AND message.visible_at <= $2
+                AND (unfinished.owner IS NULL OR unfinished.owner = $3)
+            ORDER BY message.visible_at, message.saga, message.step LIMIT $4 FOR UPDATE OF message SKIP LOCKED
+        )
+        UPDATE amends.message SET visible_at = $5, receives = receives + 1, receiver = $3
+        FROM ready WHERE message.saga = ready.saga AND message.step = ready.step
+        RETURNING message.saga, message.step, message.receives, ready.visible_at",
+    types: &[Type::TEXT, Type::INT8, Type::UUID, Type::INT8, Type::INT8],
+};
+
+pub(super) const NEXT_MESSAGE: Sql = Sql {
+    name: "next_message",
+    text: "
+        SELECT message.visible_at FROM amends.message LEFT JOIN amends.unfinished ON unfinished.saga = message.saga
+        WHERE message.participant = $1 AND (unfinished.owner IS NULL OR unfinished.owner = $2)
+        ORDER BY message.visible_at LIMIT 1",
+    types: &[Type::TEXT, Type::UUID],
+};

@@ -1,0 +1,171 @@
+//! What is written with a decision besides its events: a statement for each kind of write, whatever the number of commits.
+
+use super::flight::{Flight, Owned, column, values};
+use super::statements::{
+    CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, HOLD_MESSAGES, MOVE_MESSAGES, OPEN_DEAD_LETTERS,
+    PUT_AUDIT, PUT_MESSAGES, Sql,
+};
+use super::{rows, text};
+use crate::{Commit, Write};
+use amends_core::time::Timestamp;
+use uuid::Uuid;
+
+/// Adds the writes of the commits. Of one commit's, those that touch the same thing are sent one after the other; the rest
+/// goes together.
+pub(super) fn add<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) {
+    let mut rounds: Vec<Vec<(Uuid, &'a Write)>> = Vec::new();
+    for commit in commits {
+        let mut placed: Vec<(usize, &Write)> = Vec::new();
+        for write in &commit.writes {
+            let after = placed.iter().filter(|(_, earlier)| touch_the_same(earlier, write)).map(|(round, _)| round + 1);
+            let round = after.max().unwrap_or(0);
+            placed.push((round, write));
+            if round >= rounds.len() {
+                rounds.resize_with(round + 1, Vec::new);
+            }
+            rounds[round].push((commit.saga, write));
+        }
+    }
+    for round in rounds {
+        add_round(flight, &round);
+    }
+}
+
+/// Whether the order of two writes about one saga matters.
+fn touch_the_same(one: &Write, other: &Write) -> bool {
+    /// The messages that a write touches: of one step or of all.
+    fn messages(write: &Write) -> Option<Option<&str>> {
+        match write {
+            Write::PutMessage { step, .. } | Write::MoveMessage { step, .. } | Write::DeleteMessage { step } => {
+                Some(Some(step))
+            }
+            Write::HoldMessages => Some(None),
+            _ => None,
+        }
+    }
+    fn is_about_letters(write: &Write) -> bool {
+        matches!(
+            write,
+            Write::OpenDeadLetter { .. } | Write::CloseDeadLetter { .. } | Write::CloseSagaDeadLetter { .. }
+        )
+    }
+    match (messages(one), messages(other)) {
+        (Some(Some(one)), Some(Some(other))) => one == other,
+        (Some(_), Some(_)) => true,
+        _ => {
+            let both_open = matches!((one, other), (Write::OpenDeadLetter { .. }, Write::OpenDeadLetter { .. }));
+            is_about_letters(one) && is_about_letters(other) && !both_open
+        }
+    }
+}
+
+/// Adds a statement for all writes of one kind: `pick` takes what it needs of such a write, and `values` makes columns of it.
+fn add_kind<'a, T>(
+    flight: &mut Flight<'a>,
+    sql: &'static Sql,
+    round: &[(Uuid, &'a Write)],
+    pick: impl Fn(Uuid, &'a Write) -> Option<T>,
+    values: impl FnOnce(&[T]) -> Vec<Owned<'a>>,
+) {
+    let found: Vec<T> = round.iter().filter_map(|(saga, write)| pick(*saga, write)).collect();
+    if !found.is_empty() {
+        flight.add(sql, values(&found));
+    }
+}
+
+fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
+    add_messages(flight, round);
+    add_letters(flight, round);
+    let audit = |saga, write: &'a Write| match write {
+        Write::Audit { actor, action, step, reason, at } => Some((saga, actor, action, step, reason, at)),
+        _ => None,
+    };
+    add_kind(flight, &PUT_AUDIT, round, audit, |found| {
+        values![
+            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(_, actor, ..)| text::stored(actor)),
+            column(found, |(_, _, action, ..)| text::stored(action)),
+            column(found, |(saga, ..)| *saga),
+            column(found, |(_, _, _, step, ..)| step.as_deref().map(text::stored)),
+            column(found, |(_, _, _, _, reason, _)| text::stored(reason)),
+        ]
+    });
+}
+
+fn add_messages<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
+    let put = |saga, write: &'a Write| match write {
+        Write::PutMessage { step, participant, at } => Some((saga, step, participant, at)),
+        _ => None,
+    };
+    add_kind(flight, &PUT_MESSAGES, round, put, |found| {
+        values![
+            column(found, |(saga, ..)| *saga),
+            column(found, |(_, step, ..)| text::stored(step)),
+            column(found, |(_, _, participant, _)| text::stored(participant)),
+            column(found, |(.., at)| rows::time(**at)),
+        ]
+    });
+    let moved = |saga, write: &'a Write| match write {
+        Write::MoveMessage { step, at } => Some((saga, step, at)),
+        _ => None,
+    };
+    add_kind(flight, &MOVE_MESSAGES, round, moved, |found| {
+        values![
+            column(found, |(saga, ..)| *saga),
+            column(found, |(_, step, _)| text::stored(step)),
+            column(found, |(.., at)| rows::time(**at)),
+        ]
+    });
+    let held = |saga, write: &'a Write| matches!(write, Write::HoldMessages).then_some(saga);
+    add_kind(flight, &HOLD_MESSAGES, round, held, |found| values![found.to_vec(), rows::time(Timestamp::NEVER)]);
+    let done = |saga, write: &'a Write| match write {
+        Write::DeleteMessage { step } => Some((saga, step)),
+        _ => None,
+    };
+    add_kind(flight, &DELETE_MESSAGES, round, done, |found| {
+        values![column(found, |(saga, _)| *saga), column(found, |(_, step)| text::stored(step))]
+    });
+}
+
+fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
+    let opened = |saga, write: &'a Write| match write {
+        Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
+            Some((saga, id, step, direction, claim, error, at))
+        }
+        _ => None,
+    };
+    add_kind(flight, &OPEN_DEAD_LETTERS, round, opened, |found| {
+        values![
+            column(found, |(_, id, ..)| text::stored(id)),
+            column(found, |(saga, ..)| *saga),
+            column(found, |(_, _, step, ..)| step.as_deref().map(text::stored)),
+            column(found, |(_, _, _, direction, ..)| text::stored(direction)),
+            column(found, |(_, _, _, _, claim, ..)| text::stored(claim)),
+            column(found, |(_, _, _, _, _, error, _)| text::stored(error)),
+            column(found, |(.., at)| rows::time(**at)),
+        ]
+    });
+    let closed = |saga, write: &'a Write| match write {
+        Write::CloseDeadLetter { id, resolution, at } => Some((saga, id, resolution, at)),
+        _ => None,
+    };
+    add_kind(flight, &CLOSE_DEAD_LETTERS, round, closed, |found| {
+        values![
+            column(found, |(_, id, ..)| text::stored(id)),
+            column(found, |(saga, ..)| *saga),
+            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(_, _, resolution, _)| text::stored(resolution)),
+        ]
+    });
+    let about_saga = |saga, write: &'a Write| match write {
+        Write::CloseSagaDeadLetter { resolution, at } => Some((saga, resolution, at)),
+        _ => None,
+    };
+    add_kind(flight, &CLOSE_SAGA_DEAD_LETTERS, round, about_saga, |found| {
+        values![
+            column(found, |(saga, ..)| *saga),
+            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(_, resolution, _)| text::stored(resolution)),
+        ]
+    });
+}
