@@ -5,7 +5,7 @@ use crate::coverage::Coverage;
 use crate::participants::{Participants, action_key, fingerprint};
 use amends_core::definition::{Definition, StepIndex};
 use amends_core::idempotency::Fingerprint;
-use amends_core::machine::{Claim, Direction, Event, Phase, Saga, Settlement, StepState, Trouble, apply, fold};
+use amends_core::machine::{Claim, Direction, Event, Phase, Saga, Settlement, Status, StepState, Trouble, apply, fold};
 use amends_core::time::Timestamp;
 use amends_engine::orchestrator::OutgoingCall;
 use amends_store::{Commit, Rest, StoredEvents};
@@ -72,6 +72,9 @@ impl Model {
         // A saga that cannot be read is set aside by a row alone, which says so.
         if commit.events.is_some() && (commit.row.status, &commit.row.reason) != (status, &reason) {
             return Err(format!("{}: the row says {:?}, the events {status:?} {reason:?}", commit.saga, commit.row));
+        }
+        if matches!(commit.row.rest, Rest::Finished(_)) != matches!(status, Status::Completed | Status::Compensated) {
+            return Err(format!("{}: it is {status:?}, and its row rests {:?}", commit.saga, commit.row.rest));
         }
         Ok(())
     }

@@ -155,7 +155,8 @@ fn at(milliseconds: u64) -> Timestamp {
 }
 
 fn row(rest: Rest) -> Row {
-    Row { status: Status::Running, paused: false, reason: None, rest }
+    let status = if matches!(rest, Rest::Finished(_)) { Status::Completed } else { Status::Running };
+    Row { status, paused: false, reason: None, rest }
 }
 
 /// The events of one commit, by their numbers.

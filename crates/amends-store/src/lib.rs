@@ -151,7 +151,8 @@ pub struct StoredEvents {
 }
 
 /// What a saga's row says besides its birth: a cached copy of what its events add up to, kept for lists and for
-/// finding what is due. A test compares it with the fold.
+/// finding what is due. A test compares it with the fold. It rests [`Rest::Finished`] exactly where its status is completed
+/// or compensated, and a store's lists may count on that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Where the saga stands.

@@ -286,8 +286,13 @@ impl Dice {
             6 => Rest::Parked,
             _ => Rest::Finished(Timestamp(self.now)),
         };
+        let statuses: &[Status] = match rest {
+            Rest::Finished(_) => &[Status::Completed, Status::Compensated],
+            Rest::Owned | Rest::Until(_) | Rest::Parked => &[Status::Running, Status::Compensating, Status::Stuck],
+        };
+        let status = *self.rng.choice(statuses).expect("there is one");
         let reason = self.maybe(|dice| dice.step());
-        Row { status: self.status(), paused: self.rng.u8(..4) == 0, reason, rest }
+        Row { status, paused: self.rng.u8(..4) == 0, reason, rest }
     }
 
     fn write(&mut self) -> Write {

@@ -1,6 +1,6 @@
 //! Lists of sagas.
 
-use super::{DEFINITION, EVERYTHING, ME, Subject, birth, commit_all, enlist, following, id, record};
+use super::{DEFINITION, EVERYTHING, ME, Subject, at, birth, commit_all, enlist, following, id, record};
 use crate::{Commit, Rest, Row, SagaQuery, Summary};
 use amends_core::machine::Status;
 use uuid::Uuid;
@@ -66,7 +66,14 @@ pub async fn sagas_are_filtered(store: Subject) {
 pub async fn sagas_are_filtered_by_every_status(store: Subject) {
     enlist(&store, ME).await;
     let all = [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
-    let row = |status| Row { status, paused: false, reason: None, rest: Rest::Owned };
+    let row = |status| {
+        let rest = match status {
+            Status::Running | Status::Compensating => Rest::Owned,
+            Status::Stuck => Rest::Parked,
+            Status::Completed | Status::Compensated => Rest::Finished(at(9)),
+        };
+        Row { status, paused: false, reason: None, rest }
+    };
     for (number, status) in (1..).zip(all) {
         let other = if status == Status::Running { Status::Stuck } else { Status::Running };
         let first = Commit { row: row(other), ..birth(number, Rest::Owned) };

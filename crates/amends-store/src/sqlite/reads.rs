@@ -85,12 +85,22 @@ pub(super) fn sagas_statement(query: &SagaQuery) -> (String, Vec<Value>) {
     }
     if let Some(status) = query.status {
         filter.add("status =", Value::Text(status.as_str().into()));
-        // The index on status leaves the completed ones out, and SQLite uses it only where the text says so too.
-        if status != Status::Completed {
-            filter.text.push_str(" AND status <> 'completed'");
+        // Those of one key are fewer than those of any status.
+        if query.key.is_none() {
+            filter.text.push_str(indexed_statuses(status));
         }
     }
     filter.page(concat!("SELECT ", saga_columns!(), " FROM saga"), "saga.id", query.limit)
+}
+
+/// Which sagas the index holds in which those of a status are found: SQLite uses it only where the text says so too.
+/// Completed ones are most of all, and found along the ids.
+fn indexed_statuses(status: Status) -> &'static str {
+    match status {
+        Status::Running | Status::Compensating | Status::Stuck => " AND finished_at IS NULL",
+        Status::Compensated => " AND status = 'compensated'",
+        Status::Completed => "",
+    }
 }
 
 /// A page of dead letters, newest first.

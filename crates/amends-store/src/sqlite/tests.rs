@@ -314,7 +314,6 @@ async fn hot_statements_search_and_never_scan() {
     let hot = [
         reads::SAGA,
         reads::EVENTS,
-        writes::FREE,
         writes::SAGA_BY_KEY,
         writes::SAGA_EXISTS,
         writes::DEDUPE,
@@ -335,19 +334,25 @@ async fn hot_statements_search_and_never_scan() {
     }
     let (definition, key) = (Some("order".to_owned()), Some("1".to_owned()));
     let (before, limit) = (Some(ME), 20);
-    let status = Some(Status::Stuck);
+    let (status, ended) = (Some(Status::Stuck), Some(Status::Compensated));
     let lists = [
         (SagaQuery { limit, ..SagaQuery::default() }, "PRIMARY KEY"),
         (SagaQuery { before, limit, ..SagaQuery::default() }, "PRIMARY KEY"),
-        (SagaQuery { status, limit, ..SagaQuery::default() }, "saga_by_status"),
+        (SagaQuery { status, limit, ..SagaQuery::default() }, "saga_unfinished (status=? AND id<?)"),
+        (SagaQuery { status, before, limit, ..SagaQuery::default() }, "saga_unfinished (status=? AND id<?)"),
+        (SagaQuery { status: ended, limit, ..SagaQuery::default() }, "saga_compensated (status=? AND id<?)"),
+        (SagaQuery { status: Some(Status::Completed), limit, ..SagaQuery::default() }, "PRIMARY KEY (id<?)"),
         (SagaQuery { definition: definition.clone(), limit, ..SagaQuery::default() }, "saga_by_definition"),
         (SagaQuery { key: key.clone(), limit, ..SagaQuery::default() }, "sqlite_autoindex_saga_2"),
+        (SagaQuery { key: key.clone(), status, limit, ..SagaQuery::default() }, "sqlite_autoindex_saga_2"),
         (SagaQuery { key, definition, before, status, limit }, "sqlite_autoindex_saga_2"),
     ];
     for (query, index) in lists {
         let (text, _) = reads::sagas_statement(&query);
         let plan = plan(&connection, &text);
         assert!(plan[0].starts_with("SEARCH saga") && plan[0].contains(index), "{text}\n{plan:#?}");
+        // Those of one key are one for each definition.
+        assert!(plan.len() == 1 || query.key.is_some(), "{text}\n{plan:#?}");
     }
     let letters = |saga, definition, closed| DeadLetterQuery { definition, saga, closed, before: None, limit };
     let lists = [
@@ -370,7 +375,8 @@ async fn rare_statements_walk_partial_indexes_alone() {
     let Opened { directory, .. } = open().await;
     let connection = Connection::open(directory.path().join("amends.db")).unwrap();
     let cases = [
-        (writes::FREE_ALL_BUT, "saga_owned"),
+        (writes::FREE, "saga_unfinished"),
+        (writes::FREE_ALL_BUT, "saga_unfinished"),
         (reads::ORPHANS, "saga_parked"),
         (writes::WAKE_ORPHANS, "saga_parked"),
         (reads::DEAD_LETTERS_OPEN, "dead_letter_open"),

@@ -17,9 +17,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-pub(super) const FREE_ALL_BUT: &str =
-    "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner IS NOT NULL AND owner <> ?2";
-pub(super) const FREE: &str = "UPDATE saga SET owner = NULL, wake_at = ?1 WHERE owner = ?2";
+pub(super) const FREE_ALL_BUT: &str = "
+    UPDATE saga INDEXED BY saga_unfinished SET owner = NULL, wake_at = ?1
+    WHERE finished_at IS NULL AND owner IS NOT NULL AND owner <> ?2";
+pub(super) const FREE: &str = "
+    UPDATE saga INDEXED BY saga_unfinished SET owner = NULL, wake_at = ?1 WHERE finished_at IS NULL AND owner = ?2";
 /// There should be none; whatever made them, they are looked at again.
 pub(super) const WAKE_ORPHANS: &str =
     concat!("UPDATE saga INDEXED BY saga_parked SET wake_at = ?1 WHERE ", is_orphan!());
