@@ -64,6 +64,8 @@ pub struct Orchestrator {
     batch: Vec<Commit>,
     /// The batch on its way, kept in case the store cannot take it.
     committing: Arc<[Commit]>,
+    /// Whether that batch may have been written: the store did not answer.
+    in_doubt: bool,
     /// When the store is tried again, while it cannot take commits.
     commit_retry_at: Option<Timestamp>,
     /// Why the store could not take the last commit; nothing new is accepted meanwhile.
@@ -108,6 +110,7 @@ impl Orchestrator {
             timers: BTreeSet::new(),
             batch: Vec::new(),
             committing: Arc::default(),
+            in_doubt: false,
             commit_retry_at: None,
             outage: None,
             claim: Claim::At(now),
@@ -159,7 +162,8 @@ impl Orchestrator {
             // Only starts had failed, and they were refused: the next one shows whether the store is back.
             self.outage = None;
         } else {
-            self.outputs.push_back(Output::Commit(self.committing.clone()));
+            let batch = self.committing.clone();
+            self.outputs.push_back(if self.in_doubt { Output::CommitAgain(batch) } else { Output::Commit(batch) });
         }
     }
 
@@ -422,6 +426,7 @@ impl Orchestrator {
             tracing::info!("the store takes commits again");
         }
         let batch = std::mem::take(&mut self.committing);
+        self.in_doubt = false;
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
         for (commit, outcome) in batch.iter().zip(outcomes) {
             if self.set_aside.remove(&commit.saga) && self.wanted.contains_key(&commit.saga) {
@@ -578,14 +583,17 @@ impl Orchestrator {
 
     fn commit_failed(&mut self, error: StoreError) {
         match &error {
-            StoreError::Unavailable(why) => {
+            StoreError::Unavailable(why) | StoreError::Unknown(why) => {
                 if self.outage.is_none() {
                     tracing::error!(%why, "the store cannot take commits; they are offered again until it can");
                 }
+                self.in_doubt |= matches!(error, StoreError::Unknown(_));
                 self.outage = Some(error.clone());
                 self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
-                let committing = std::mem::take(&mut self.committing);
-                self.committing = self.drop_starts(committing.to_vec(), &error).into();
+                if !self.in_doubt {
+                    let committing = std::mem::take(&mut self.committing);
+                    self.committing = self.drop_starts(committing.to_vec(), &error).into();
+                }
                 let batch = std::mem::take(&mut self.batch);
                 self.batch = self.drop_starts(batch, &error);
             }
@@ -617,7 +625,7 @@ impl Orchestrator {
 
     fn store_failed(&mut self, error: StoreError) {
         match error {
-            StoreError::Unavailable(why) => tracing::error!(%why, "the store is not available"),
+            StoreError::Unavailable(why) | StoreError::Unknown(why) => tracing::error!(%why, "the store is not available"),
             StoreError::Fenced | StoreError::Damaged(_) => {
                 self.outputs.push_back(Output::Fatal(EngineError::Store(error)));
             }

@@ -101,8 +101,8 @@ pub struct Commit {
     pub after: u64,
     /// Present in a saga's first commit, and only there.
     pub birth: Option<Birth>,
-    /// What was decided. `None` where only the row changes: a saga is put back to rest, or set aside because it cannot be
-    /// read.
+    /// What was decided; a birth always has some. `None` where only the row changes: a saga is put back to rest, or set aside
+    /// because it cannot be read.
     pub events: Option<StoredEvents>,
     /// The row after this commit.
     pub row: Row,

@@ -16,7 +16,7 @@ use crate::config::{Config, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions, Secret};
 use amends_failpoints::failpoint;
-use amends_store::{SqliteOptions, SqliteStore, StoreAndViews};
+use amends_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
 use std::future::Future;
 use std::io::ErrorKind;
@@ -154,7 +154,7 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Opens the store where blocking is allowed: a schema may have to be brought up to date.
+/// Opens the store, a file where blocking is allowed: a schema may have to be brought up to date.
 async fn open_store(location: &StoreLocation) -> anyhow::Result<Arc<dyn StoreAndViews>> {
     match location {
         StoreLocation::Sqlite(path) => {
@@ -162,6 +162,7 @@ async fn open_store(location: &StoreLocation) -> anyhow::Result<Arc<dyn StoreAnd
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
             Ok(Arc::new(store))
         }
+        StoreLocation::Postgres(address) => Ok(Arc::new(PostgresStore::open(PostgresOptions::new(address)).await?)),
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Input {
         /// The saga.
         saga: Uuid,
     },
-    /// The batch of [`Output::Commit`] was committed, or not.
+    /// The batch of [`Output::Commit`] or [`Output::CommitAgain`] was committed, or not.
     Committed(Result<Vec<Outcome>, StoreError>),
     /// The answer to [`Output::Claim`].
     Claimed(Result<(Vec<Loaded>, Option<Timestamp>), StoreError>),
@@ -117,6 +117,8 @@ pub enum Taken {
 pub enum Output {
     /// Commit this batch; no other is given until the result is handed in.
     Commit(Arc<[Commit]>),
+    /// Offer this batch again, because the store did not say what became of it.
+    CommitAgain(Arc<[Commit]>),
     /// Claim what is due.
     Claim {
         /// How many at most.

@@ -173,6 +173,11 @@ impl Driver {
         let store = self.store.clone();
         let (me, now) = (self.me, self.clock.now());
         match output {
+            Output::CommitAgain(batch) => {
+                self.committing = Some(Box::pin(letter(async move {
+                    Input::Committed(store.commit_again(me, batch).await)
+                })));
+            }
             Output::Commit(batch) => {
                 self.committing = Some(Box::pin(letter(async move {
                     failpoint!(async CommitBefore);
@@ -280,7 +285,7 @@ async fn load(catalogue: &Catalogue, record: Record) -> Result<Loaded, StoreErro
         let definition = match catalogue.version(&record.birth.version).await {
             Ok(Some(definition)) => definition,
             Ok(None) => Err(format!("its definition, version {}, is not in the store", record.birth.version)),
-            Err(StoreError::Unavailable(why)) => {
+            Err(StoreError::Unavailable(why) | StoreError::Unknown(why)) => {
                 tracing::warn!(saga = %record.id, %why, "a definition cannot be read; it is tried again");
                 tokio::time::sleep(DEFINITION_RETRY).await;
                 continue;

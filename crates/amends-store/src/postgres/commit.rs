@@ -11,10 +11,10 @@
 
 use super::connect::Link;
 use super::errors::Failure;
-use super::flight::{Flight, Landed, Place, column, values};
+use super::flight::{Flight, Place, column, values};
 use super::statements::{
-    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, PUT_COUNTS, PUT_DEDUPES,
-    PUT_EVENTS, PUT_FINISHED, PUT_FIRST_EVENTS, PUT_SAGAS, PUT_UNFINISHED,
+    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, PUT_BIRTHS, PUT_COUNTS,
+    PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED,
 };
 use super::{rows, text, writes};
 use crate::{Birth, Commit, Incarnation, Offer, Outcome, Rest, StoreError, StoredEvents};
@@ -91,15 +91,6 @@ enum Judged {
     Settled(Outcome),
 }
 
-/// Where the answers are that say what was taken.
-#[derive(Default)]
-struct Questions {
-    births: Option<Place>,
-    claims: Option<Place>,
-    events: Option<Place>,
-    judged: Option<Place>,
-}
-
 /// Adds the sagas and events of a wave, and tells which of its commits were taken.
 async fn judge<'a>(
     link: &'a Link,
@@ -108,29 +99,24 @@ async fn judge<'a>(
     offer: Offer,
     mut flight: Flight<'a>,
 ) -> Result<Vec<Judged>, Failure> {
-    let births: Vec<(&Commit, &Birth)> = commits
-        .iter()
-        .filter_map(|commit| Some((*commit, commit.birth.as_ref().filter(|_| commit.after == 0)?)))
-        .collect();
-    let questions = Questions {
-        births: add_births(&mut flight, &births),
-        claims: add_claims(&mut flight, &births),
-        events: add_events(&mut flight, me, commits),
-        judged: add_judgement(&mut flight, me, commits),
-    };
+    let births = add_births(&mut flight, commits);
+    let events = add_events(&mut flight, me, commits);
+    let bare = add_question(&mut flight, me, commits);
     let landed = flight.land().await?;
-    let born = ids(&landed, questions.births)?;
-    let claimed = ids(&landed, questions.claims)?;
-    let mut followed = ids(&landed, questions.events)?;
-    followed.extend(ids(&landed, questions.judged)?);
-    // Those that were born and find their double click's claim taken were not to be.
-    let unborn: Vec<Uuid> = births
-        .iter()
-        .filter(|(commit, birth)| {
-            born.contains(&commit.saga) && birth.dedupe.is_some() && !claimed.contains(&commit.saga)
-        })
-        .map(|(commit, _)| commit.saga)
-        .collect();
+    let mut taken = BTreeSet::new();
+    // Those that were born and find their double click's claim held were not to be.
+    let mut unborn: Vec<Uuid> = Vec::new();
+    for row in births.map(|place| landed.rows(place)).unwrap_or_default() {
+        let (saga, has_claim) = (row.try_get(0)?, row.try_get(1)?);
+        if has_claim {
+            taken.insert(saga);
+        } else {
+            unborn.push(saga);
+        }
+    }
+    for row in [events, bare].into_iter().flatten().flat_map(|place| landed.rows(place)) {
+        taken.insert(row.try_get(0)?);
+    }
     if !unborn.is_empty() {
         let mut flight = Flight::new(link);
         for sql in DELETE_SAGAS {
@@ -138,10 +124,7 @@ async fn judge<'a>(
         }
         flight.land().await?;
     }
-    let is_taken = |commit: &Commit| match &commit.birth {
-        Some(_) => born.contains(&commit.saga) && !unborn.contains(&commit.saga),
-        None => followed.contains(&commit.saga),
-    };
+    let is_taken = |commit: &Commit| taken.contains(&commit.saga);
     let refused: Vec<&Commit> = commits.iter().filter(|commit| !is_taken(commit)).copied().collect();
     let mut why = explain(link, &refused, offer).await?.into_iter();
     let judged = commits.iter().map(|commit| match is_taken(commit) {
@@ -151,64 +134,41 @@ async fn judge<'a>(
     Ok(judged.collect())
 }
 
-fn ids(landed: &Landed, place: Option<Place>) -> Result<BTreeSet<Uuid>, Failure> {
-    let rows = place.map(|place| landed.rows(place)).unwrap_or_default();
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
-}
-
-fn add_births<'a>(flight: &mut Flight<'a>, births: &[(&'a Commit, &'a Birth)]) -> Option<Place> {
-    let mut births = births.to_vec();
-    births.sort_by_key(|(_, birth)| (&birth.key, &birth.definition));
+fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Place> {
+    let mut births: Vec<(&Commit, &Birth, &StoredEvents)> = commits
+        .iter()
+        .filter(|commit| commit.after == 0)
+        .filter_map(|commit| Some((*commit, commit.birth.as_ref()?, commit.events.as_ref()?)))
+        .collect();
+    births.sort_by_key(|(_, birth, _)| (&birth.key, &birth.definition));
+    let dedupe = |birth: &'a Birth| birth.dedupe.as_ref();
     (!births.is_empty()).then(|| {
         flight.add(
-            &PUT_SAGAS,
+            &PUT_BIRTHS,
             values![
-                column(&births, |(commit, _)| commit.saga),
-                column(&births, |(_, birth)| text::stored(&birth.definition)),
-                column(&births, |(_, birth)| text::stored(&birth.version)),
-                column(&births, |(_, birth)| text::stored(&birth.key)),
-                column(&births, |(_, birth)| text::stored(&birth.fingerprint)),
-                column(&births, |(_, birth)| rows::time(birth.created_at)),
+                column(&births, |(commit, ..)| commit.saga),
+                column(&births, |(_, birth, _)| text::stored(&birth.definition)),
+                column(&births, |(_, birth, _)| text::stored(&birth.version)),
+                column(&births, |(_, birth, _)| text::stored(&birth.key)),
+                column(&births, |(_, birth, _)| text::stored(&birth.fingerprint)),
+                column(&births, |(_, birth, _)| rows::time(birth.created_at)),
+                column(&births, |(_, birth, _)| dedupe(birth).map(|dedupe| text::stored(&dedupe.digest))),
+                column(&births, |(_, birth, _)| dedupe(birth).map(|dedupe| rows::time(dedupe.until))),
+                column(&births, |(.., events)| rows::number(events.count)),
+                column(&births, |(.., events)| rows::time(events.at)),
+                column(&births, |(.., events)| events.body.as_slice()),
             ],
         )
     })
 }
 
-fn add_claims<'a>(flight: &mut Flight<'a>, births: &[(&'a Commit, &'a Birth)]) -> Option<Place> {
-    let mut claims: Vec<_> =
-        births.iter().filter_map(|(commit, birth)| Some((commit.saga, *birth, birth.dedupe.as_ref()?))).collect();
-    claims.sort_by_key(|(_, birth, dedupe)| (&birth.definition, &dedupe.digest));
-    (!claims.is_empty()).then(|| {
-        flight.add(
-            &PUT_DEDUPES,
-            values![
-                column(&claims, |(_, birth, _)| text::stored(&birth.definition)),
-                column(&claims, |(_, _, dedupe)| text::stored(&dedupe.digest)),
-                column(&claims, |(saga, ..)| *saga),
-                column(&claims, |(_, birth, _)| rows::time(birth.created_at)),
-                column(&claims, |(_, _, dedupe)| rows::time(dedupe.until)),
-            ],
-        )
-    })
-}
-
-/// Adds the events: those of births by the sagas that were added before them, all others by what they follow.
+/// Adds what happened in sagas that are there already.
 fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
-    let with_events = || commits.iter().filter_map(|commit| Some((*commit, commit.events.as_ref()?)));
-    let first: Vec<(&Commit, &StoredEvents)> =
-        with_events().filter(|(commit, _)| commit.birth.is_some() && commit.after == 0).collect();
-    let next: Vec<(&Commit, &StoredEvents)> = with_events().filter(|(commit, _)| commit.birth.is_none()).collect();
-    if !first.is_empty() {
-        flight.add(
-            &PUT_FIRST_EVENTS,
-            values![
-                column(&first, |(commit, _)| commit.saga),
-                column(&first, |(_, events)| rows::number(events.count)),
-                column(&first, |(_, events)| rows::time(events.at)),
-                column(&first, |(_, events)| events.body.as_slice()),
-            ],
-        );
-    }
+    let next: Vec<(&Commit, &StoredEvents)> = commits
+        .iter()
+        .filter(|commit| commit.birth.is_none())
+        .filter_map(|commit| Some((*commit, commit.events.as_ref()?)))
+        .collect();
     (!next.is_empty()).then(|| {
         flight.add(
             &PUT_EVENTS,
@@ -225,7 +185,7 @@ fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commi
 }
 
 /// Commits that change the row alone are asked about, for there is nothing to add that could be left out.
-fn add_judgement<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
+fn add_question<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
     let bare: Vec<&Commit> =
         commits.iter().filter(|commit| commit.birth.is_none() && commit.events.is_none()).copied().collect();
     (!bare.is_empty()).then(|| {

@@ -12,9 +12,7 @@ pub(super) struct Sql {
 /// Those that are prepared on each connection.
 pub(super) const HOT: &[&Sql] = &[
     &FENCE,
-    &PUT_SAGAS,
-    &PUT_DEDUPES,
-    &PUT_FIRST_EVENTS,
+    &PUT_BIRTHS,
     &PUT_EVENTS,
     &PUT_UNFINISHED,
     &PUT_FINISHED,
@@ -32,14 +30,34 @@ pub(super) const FENCE: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Births, in the order of their keys, so that two batches never wait for each other. Those whose id or key is taken are
-/// left out.
-pub(super) const PUT_SAGAS: Sql = Sql {
-    name: "put_sagas",
+/// Births in the order of their keys, so that two batches never wait for each other: the sagas, their first events and their
+/// double clicks' claims. Those whose id or key is taken are left out. Of the others it tells whether they have their claim: one
+/// whose time has passed is overwritten, and one that holds is not.
+pub(super) const PUT_BIRTHS: Sql = Sql {
+    name: "put_births",
     text: "
-        INSERT INTO amends.saga (id, definition, version, key, fingerprint, created_at)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[])
-        ON CONFLICT DO NOTHING RETURNING id",
+        WITH birth AS (
+            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                $8::bigint[], $9::bigint[], $10::bigint[], $11::bytea[])
+                AS birth (id, definition, version, key, fingerprint, created_at, digest, until, count, at, body)
+        ), born AS (
+            INSERT INTO amends.saga (id, definition, version, key, fingerprint, created_at)
+            SELECT id, definition, version, key, fingerprint, created_at FROM birth
+            ON CONFLICT DO NOTHING RETURNING id
+        ), begun AS (
+            INSERT INTO amends.event (saga, first, last, at, body)
+            SELECT born.id, 1, birth.count, birth.at, birth.body FROM birth JOIN born USING (id)
+        ), claimed AS (
+            INSERT INTO amends.dedupe (definition, digest, saga, claimed_at, until)
+            SELECT birth.definition, birth.digest, born.id, birth.created_at, birth.until
+            FROM birth JOIN born USING (id) WHERE birth.digest IS NOT NULL
+            ON CONFLICT (definition, digest) DO UPDATE
+            SET saga = excluded.saga, claimed_at = excluded.claimed_at, until = excluded.until
+            WHERE dedupe.until <= excluded.claimed_at
+            RETURNING saga
+        )
+        SELECT born.id, birth.digest IS NULL OR claimed.saga IS NOT NULL
+        FROM born JOIN birth USING (id) LEFT JOIN claimed ON claimed.saga = born.id",
     types: &[
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
@@ -47,36 +65,12 @@ pub(super) const PUT_SAGAS: Sql = Sql {
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
     ],
-};
-
-/// The double clicks' claims of births that were not refused. A claim whose time has passed is overwritten; one that holds
-/// is not, and is left out.
-pub(super) const PUT_DEDUPES: Sql = Sql {
-    name: "put_dedupes",
-    text: "
-        INSERT INTO amends.dedupe (definition, digest, saga, claimed_at, until)
-        SELECT claim.definition, claim.digest, claim.saga, claim.claimed_at, claim.until
-        FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bigint[], $5::bigint[])
-            AS claim (definition, digest, saga, claimed_at, until)
-        WHERE EXISTS (SELECT 1 FROM amends.saga WHERE saga.id = claim.saga)
-        ON CONFLICT (definition, digest) DO UPDATE
-        SET saga = excluded.saga, claimed_at = excluded.claimed_at, until = excluded.until
-        WHERE dedupe.until <= excluded.claimed_at
-        RETURNING saga",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY],
-};
-
-/// The first events of births that were not refused.
-pub(super) const PUT_FIRST_EVENTS: Sql = Sql {
-    name: "put_first_events",
-    text: "
-        INSERT INTO amends.event (saga, first, last, at, body)
-        SELECT birth.saga, 1, birth.count, birth.at, birth.body
-        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[]) AS birth (saga, count, at, body)
-        WHERE EXISTS (SELECT 1 FROM amends.saga WHERE saga.id = birth.saga)
-        ON CONFLICT DO NOTHING RETURNING saga",
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY],
 };
 
 /// Events that follow the last one of a saga that is the incarnation's; all others are left out.
@@ -88,20 +82,22 @@ pub(super) const PUT_EVENTS: Sql = Sql {
         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
             AS next (saga, after, count, at, body)
         JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $6
-        WHERE next.after =
-            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1)
+        WHERE next.after = coalesce(
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
         ON CONFLICT DO NOTHING RETURNING saga",
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY, Type::UUID],
 };
 
-/// Which of these follow the last event of a saga that is the incarnation's: for commits that add no events.
+/// Which of these follow the last event of a saga that is the incarnation's: for commits that add no events. The rows are locked,
+/// so that the same commit, offered again, waits for the end of this one.
 pub(super) const JUDGE: Sql = Sql {
     name: "judge",
     text: "
         SELECT next.saga FROM unnest($1::uuid[], $2::bigint[]) AS next (saga, after)
         JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $3
         WHERE next.after = coalesce(
-            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)",
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
+        FOR UPDATE OF unfinished",
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID],
 };
 

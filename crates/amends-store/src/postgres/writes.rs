@@ -33,8 +33,12 @@ pub(super) fn add<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) {
 
 /// Whether the order of two writes about one saga matters.
 fn touch_the_same(one: &Write, other: &Write) -> bool {
-    /// The messages that a write touches: of one step or of all.
-    fn messages(write: &Write) -> Option<Option<&str>> {
+    touch_the_same_messages(one, other) || touch_the_same_letters(one, other)
+}
+
+fn touch_the_same_messages(one: &Write, other: &Write) -> bool {
+    /// The steps whose messages a write touches: one or all.
+    fn steps(write: &Write) -> Option<Option<&str>> {
         match write {
             Write::PutMessage { step, .. } | Write::MoveMessage { step, .. } | Write::DeleteMessage { step } => {
                 Some(Some(step))
@@ -43,19 +47,28 @@ fn touch_the_same(one: &Write, other: &Write) -> bool {
             _ => None,
         }
     }
-    fn is_about_letters(write: &Write) -> bool {
-        matches!(
-            write,
-            Write::OpenDeadLetter { .. } | Write::CloseDeadLetter { .. } | Write::CloseSagaDeadLetter { .. }
-        )
-    }
-    match (messages(one), messages(other)) {
+    match (steps(one), steps(other)) {
         (Some(Some(one)), Some(Some(other))) => one == other,
         (Some(_), Some(_)) => true,
-        _ => {
-            let both_open = matches!((one, other), (Write::OpenDeadLetter { .. }, Write::OpenDeadLetter { .. }));
-            is_about_letters(one) && is_about_letters(other) && !both_open
+        _ => false,
+    }
+}
+
+fn touch_the_same_letters(one: &Write, other: &Write) -> bool {
+    /// The letters that a write touches: one by its id, or those about the saga as a whole.
+    fn letters(write: &Write) -> Option<(Option<&str>, bool)> {
+        match write {
+            Write::OpenDeadLetter { id, step, .. } => Some((Some(id), step.is_none())),
+            // It may be one about the saga as a whole.
+            Write::CloseDeadLetter { id, .. } => Some((Some(id), true)),
+            Write::CloseSagaDeadLetter { .. } => Some((None, true)),
+            _ => None,
         }
+    }
+    match (letters(one), letters(other)) {
+        (Some((Some(one), _)), Some((Some(other), _))) => one == other,
+        (Some((_, one)), Some((_, other))) => one && other,
+        _ => false,
     }
 }
 

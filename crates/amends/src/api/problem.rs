@@ -169,6 +169,13 @@ impl From<StoreError> for ApiProblem {
                 STORE_UNAVAILABLE,
                 format!("the store is not available: {why}; try again in a few seconds"),
             ),
+            StoreError::Unknown(why) => ApiProblem::new(
+                STORE_UNAVAILABLE,
+                format!(
+                    "the store did not answer, so it is not known whether this took effect: {why}; repeat the request: the \
+                     same key finds the same saga"
+                ),
+            ),
             StoreError::Fenced => ApiProblem::new(
                 STORE_UNAVAILABLE,
                 "another process has taken over the store, so it is not known whether this took effect; \

@@ -30,15 +30,19 @@ struct Migrated {
     to: u32,
 }
 
-pub(super) fn run(arguments: &MigrateArgs) -> Outcome {
+pub(super) async fn run(arguments: &MigrateArgs) -> Outcome {
     let location = match &arguments.store {
         Some(text) => {
             StoreLocation::parse(text, Path::new("")).map_err(|why| Failure::new(format!("--store {why}")))?
         }
         None => configuration(arguments.config.as_deref(), Vec::new())?.store,
     };
-    let StoreLocation::Sqlite(path) = &location;
-    let migration = amends_store::migrate(path).map_err(anyhow::Error::from)?;
+    let migration = match &location {
+        StoreLocation::Sqlite(path) => amends_store::migrate(path).map_err(anyhow::Error::from)?,
+        StoreLocation::Postgres(address) => {
+            amends_store::migrate_postgres(address).await.map_err(anyhow::Error::from)?
+        }
+    };
     let migrated = Migrated { store: location.to_string(), from: migration.from, to: migration.to };
     if arguments.json {
         output::print_json(&migrated)?;

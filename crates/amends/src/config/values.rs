@@ -17,12 +17,15 @@ use url::Url;
 pub enum StoreLocation {
     /// In one SQLite file.
     Sqlite(PathBuf),
+    /// In PostgreSQL, at this address. It may hold a password.
+    Postgres(String),
 }
 
 impl fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreLocation::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            StoreLocation::Postgres(address) => f.write_str(&without_password(address)),
         }
     }
 }
@@ -40,12 +43,27 @@ impl StoreLocation {
             ),
             Some(("sqlite", "")) => Err("names no file; write one, such as sqlite:amends.db".into()),
             Some(("sqlite", path)) => Ok(StoreLocation::Sqlite(base.join(path))),
-            Some(("postgres" | "postgresql", _)) => Err(
-                "is a PostgreSQL database, and this version of Amends has no PostgreSQL store yet; write sqlite:PATH"
-                    .into(),
-            ),
-            Some(_) | None => Err(format!("is no store: `{text}`; write sqlite:PATH, such as sqlite:amends.db")),
+            Some(("postgres" | "postgresql", _)) => match Url::parse(text) {
+                Ok(address) if address.has_host() => Ok(StoreLocation::Postgres(text.to_owned())),
+                Ok(_) => Err("names no host; write postgres://USER@HOST/DATABASE".into()),
+                Err(error) => Err(format!("is no address ({error}); write postgres://USER@HOST/DATABASE")),
+            },
+            Some(_) | None => Err(format!(
+                "is no store: `{}`; write sqlite:PATH, such as sqlite:amends.db, or postgres://USER@HOST/DATABASE",
+                without_password(text)
+            )),
         }
+    }
+}
+
+/// An address as it may be shown.
+fn without_password(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(mut address) if address.password().is_some() => match address.set_password(Some("***")) {
+            Ok(()) => address.into(),
+            Err(()) => "an address with a password".into(),
+        },
+        Ok(_) | Err(_) => address.to_owned(),
     }
 }
 

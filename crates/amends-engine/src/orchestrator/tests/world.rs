@@ -217,6 +217,10 @@ impl World {
                 let outcomes = batch.iter().map(|_| Outcome::Stale).collect();
                 self.hand_in(self.commit_answer_ms, Input::Committed(Ok(outcomes)));
             }
+            Output::CommitAgain(batch) => {
+                let outcomes = done(self.store.commit_again(self.me, batch));
+                self.hand_in(self.commit_answer_ms, Input::Committed(outcomes));
+            }
             Output::Commit(batch) => {
                 self.commits += batch.len();
                 let outcomes = done(self.store.commit(self.me, batch));
