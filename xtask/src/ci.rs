@@ -9,6 +9,7 @@ use crate::workspace::Workspace;
 use crate::{deny, fuzz, machine, schemathesis, tidy};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
+use test_postgres::Durability;
 
 /// One step of the gate.
 struct Stage {
@@ -124,7 +125,11 @@ fn doc(_: &Workspace) -> Result<()> {
 /// Nextest runs the tests of all binaries side by side; cargo's own runner takes its place where it is missing.
 fn test(_: &Workspace) -> Result<()> {
     let runner = if CommandLine::new("cargo nextest --version").succeeds() { "nextest run" } else { "test" };
-    CommandLine::new(&format!("cargo {runner} --workspace --all-features --lib --bins --tests --examples")).run()
+    // The tests share one PostgreSQL: each has a database of its own in it.
+    let postgres = test_postgres::Server::start(Durability::None).context("PostgreSQL does not start")?;
+    CommandLine::new(&format!("cargo {runner} --workspace --all-features --lib --bins --tests --examples"))
+        .env(test_postgres::VARIABLE, &postgres.url("postgres"))
+        .run()
 }
 
 /// In the profile of the tests, whose dependencies are compiled by now.

@@ -15,7 +15,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 5] = [
     Need {
         what: "a C compiler with its headers, for the bundled SQLite and for ring",
         package: "build-essential",
@@ -23,6 +23,11 @@ const NEEDS: [Need; 4] = [
     },
     Need { what: "root certificates, to fetch crates", package: "ca-certificates", present: trusts_roots },
     Need { what: "strace, to make a disk fail under the server in a test", package: "strace", present: traces },
+    Need {
+        what: "PostgreSQL, for the store that several orchestrators share",
+        package: "postgresql",
+        present: test_postgres::is_installed,
+    },
     Need {
         what: "Python with virtual environments, for schemathesis",
         package: "python3-venv",

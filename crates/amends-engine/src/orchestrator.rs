@@ -625,7 +625,9 @@ impl Orchestrator {
 
     fn store_failed(&mut self, error: StoreError) {
         match error {
-            StoreError::Unavailable(why) | StoreError::Unknown(why) => tracing::error!(%why, "the store is not available"),
+            StoreError::Unavailable(why) | StoreError::Unknown(why) => {
+                tracing::error!(%why, "the store is not available")
+            }
             StoreError::Fenced | StoreError::Damaged(_) => {
                 self.outputs.push_back(Output::Fatal(EngineError::Store(error)));
             }

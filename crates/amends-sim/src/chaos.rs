@@ -14,6 +14,8 @@ pub(crate) struct Chaos {
     pub(crate) freeze: u32,
     /// The store refuses for now; nothing was written.
     pub(crate) refuse_store: u32,
+    /// The store, one that several processes share, does not say what became of a commit.
+    pub(crate) lose_commit: u32,
     /// The store takes its time.
     pub(crate) slow_store: u32,
     /// Nothing is sent: no connection.
@@ -73,6 +75,7 @@ impl Plan {
             stop: some(rng, 3),
             freeze: some(rng, 15),
             refuse_store: some(rng, 100),
+            lose_commit: some(rng, 100),
             slow_store: some(rng, 100),
             unreachable: some(rng, 150),
             lose_request: some(rng, 150),

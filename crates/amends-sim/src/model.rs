@@ -40,6 +40,12 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Whether the events of a commit were applied.
+    pub(crate) fn has(&self, commit: &Commit) -> bool {
+        let Some(events) = &commit.events else { return false };
+        self.sagas.get(&commit.saga).is_some_and(|known| known.saga.sequence >= commit.after + events.count)
+    }
+
     /// A commit was applied.
     pub(crate) fn committed(
         &mut self,

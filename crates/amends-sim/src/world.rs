@@ -15,7 +15,7 @@ use amends_core::lint;
 use amends_core::time::Timestamp;
 use amends_engine::orchestrator::{CallId, Input, Output};
 use amends_engine::{Participant, Settings};
-use amends_store::{MemoryStore, Processes, Store, StoredDefinition, Views};
+use amends_store::{Commit, MemoryStore, Processes, Store, StoredDefinition, Views};
 use clients::Clients;
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -37,6 +37,8 @@ pub(crate) enum Happening {
     Input { life: Life, input: Box<Input> },
     /// An operation reaches the store.
     Store { life: Life, incarnation: Uuid, output: Box<Output> },
+    /// A commit reaches the store that nobody waits for any more.
+    Ghost { incarnation: Uuid, batch: Arc<[Commit]> },
     /// A request reaches its participant; `asks` waits for the answer, which for a duplicate is nobody.
     Arrives { request: Request, asks: Option<Asks> },
     /// The work on a request ends.
@@ -207,6 +209,7 @@ impl World {
         self.trace(|_| format!("{happening:?}"));
         match happening {
             Happening::Input { life, input } => self.hand_in(life, *input),
+            Happening::Ghost { incarnation, batch } => return self.ghost(incarnation, batch),
             Happening::Store { life, incarnation, output } => return self.reach_store(life, incarnation, *output),
             Happening::Arrives { request, asks } => self.arrive(request, asks),
             Happening::Finishes { request, asks, work } => return self.finish(&request, asks, work),

@@ -296,8 +296,10 @@ pub enum Outcome {
 
 /// Whether a batch may have been written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Offer {
+pub enum Offer {
+    /// By [`Store::commit`].
     First,
+    /// By [`Store::commit_again`].
     Again,
 }
 

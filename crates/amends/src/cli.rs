@@ -109,7 +109,7 @@ fn run(command: Command) -> Outcome {
         Command::Fail(arguments) => on_one_core(sagas::fail(arguments)),
         Command::DeadLetters(command) => on_one_core(dead_letters::run(command)),
         Command::Audit(arguments) => on_one_core(audit::run(arguments)),
-        Command::Migrate(arguments) => migrate::run(&arguments).await,
+        Command::Migrate(arguments) => on_one_core(migrate::run(arguments)),
         Command::Openapi => {
             output::print(&api::openapi())?;
             Ok(ExitCode::SUCCESS)

@@ -168,6 +168,12 @@ impl Drop for Server {
     }
 }
 
+/// Whether the packages that it needs are installed.
+#[must_use]
+pub fn is_installed() -> bool {
+    Programs::find().is_ok()
+}
+
 /// A new database on the server that all tests share: the one that [`VARIABLE`] names, or one that this process starts.
 ///
 /// # Panics

@@ -174,9 +174,8 @@ impl Driver {
         let (me, now) = (self.me, self.clock.now());
         match output {
             Output::CommitAgain(batch) => {
-                self.committing = Some(Box::pin(letter(async move {
-                    Input::Committed(store.commit_again(me, batch).await)
-                })));
+                self.committing =
+                    Some(Box::pin(letter(async move { Input::Committed(store.commit_again(me, batch).await) })));
             }
             Output::Commit(batch) => {
                 self.committing = Some(Box::pin(letter(async move {

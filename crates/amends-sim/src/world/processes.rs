@@ -7,7 +7,7 @@ use amends_core::machine::StepState;
 use amends_core::time::Timestamp;
 use amends_engine::EngineError;
 use amends_engine::orchestrator::{Input, Loaded, Output, Taken};
-use amends_store::{Acquired, Claimed, Commit, Outcome, Record, Rest, Store, StoreError, Views, Write};
+use amends_store::{Acquired, Claimed, Commit, Offer, Outcome, Record, Rest, Store, StoreError, Views, Write};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -162,7 +162,11 @@ impl World {
 
     fn carry_out(&mut self, process: ProcessId, output: Output) -> Result<(), Violation> {
         match output {
-            Output::Commit(_) | Output::Claim { .. } | Output::Acquire { .. } | Output::Receive(_) => {
+            Output::Commit(_)
+            | Output::CommitAgain(_)
+            | Output::Claim { .. }
+            | Output::Acquire { .. }
+            | Output::Receive(_) => {
                 let found = &self.processes[process];
                 let (life, incarnation) = (found.life, found.incarnation);
                 let slow = self.plan.chaos.slow_store;
@@ -198,7 +202,21 @@ impl World {
         });
         let now = self.processes[life.process].clock(self.now);
         let input = match output {
-            Output::Commit(batch) => Input::Committed(self.commit(incarnation, batch, refused)?),
+            Output::Commit(batch) => Input::Committed(match self.fate_of_commit() {
+                Fate::Answered => self.commit(incarnation, batch, Offer::First, refused)?,
+                Fate::AnswerLost => {
+                    let written = self.commit(incarnation, batch, Offer::First, refused)?;
+                    written.and(Err(StoreError::Unknown("the connection broke".into())))
+                }
+                Fate::Lost { arrives_ms } => {
+                    // It may arrive after all, when nobody waits for it any more.
+                    if let Some(ms) = arrives_ms {
+                        self.after(ms, Happening::Ghost { incarnation, batch });
+                    }
+                    Err(StoreError::Unknown("the connection broke".into()))
+                }
+            }),
+            Output::CommitAgain(batch) => Input::Committed(self.commit(incarnation, batch, Offer::Again, refused)?),
             Output::Claim { limit } => {
                 let claimed = refused.map_or_else(|| done(self.store.claim(incarnation, now, limit)), Err);
                 Input::Claimed(claimed.map(|claimed| self.load_claimed(incarnation, claimed)))
@@ -223,26 +241,65 @@ impl World {
         &mut self,
         incarnation: Uuid,
         batch: Arc<[Commit]>,
+        offer: Offer,
         refused: Option<StoreError>,
     ) -> Result<Result<Vec<Outcome>, StoreError>, Violation> {
-        let result = refused.map_or_else(|| done(self.store.commit(incarnation, batch.clone())), Err);
+        // What was written when its answer was lost is committed once, in the model as in the store.
+        let before: Vec<bool> = batch.iter().map(|commit| offer == Offer::Again && self.model.has(commit)).collect();
+        let commit = |batch| match offer {
+            Offer::First => done(self.store.commit(incarnation, batch)),
+            Offer::Again => done(self.store.commit_again(incarnation, batch)),
+        };
+        let result = refused.map_or_else(|| commit(batch.clone()), Err);
         match &result {
             Ok(_) if self.retired.contains(&incarnation) => {
                 return Err(format!("{incarnation} was taken over and has committed"));
             }
             Ok(outcomes) => {
-                for (commit, outcome) in batch.iter().zip(outcomes) {
-                    self.applied(incarnation, commit, outcome)?;
+                for ((commit, outcome), before) in batch.iter().zip(outcomes).zip(before) {
+                    match (before, outcome) {
+                        (true, Outcome::Committed) => {}
+                        (true, outcome) => {
+                            return Err(format!("{}: it was committed, and is {outcome:?}", commit.saga));
+                        }
+                        (false, outcome) => self.applied(incarnation, commit, outcome)?,
+                    }
                 }
             }
             Err(StoreError::Fenced) => self.coverage.met("stale write refused"),
-            Err(StoreError::Unavailable(_) | StoreError::Damaged(_)) => {}
+            Err(StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::Damaged(_)) => {}
         }
         let orphans = done(self.store.statistics()).expect("a memory store can be read").orphans;
         if orphans > 0 {
             return Err(format!("{orphans} sagas will never be woken, after {batch:?}"));
         }
         Ok(result)
+    }
+
+    /// Whether the store answers a commit. An embedded one always does.
+    fn fate_of_commit(&mut self) -> Fate {
+        if self.processes.len() == 1 || !self.strikes(self.plan.chaos.lose_commit) {
+            return Fate::Answered;
+        }
+        if self.rng.bool() {
+            self.coverage.met("commit written, its answer lost");
+            return Fate::AnswerLost;
+        }
+        self.coverage.met("commit not written, its answer lost");
+        let arrives_ms = self.rng.bool().then(|| self.rng.u64(..2_000));
+        Fate::Lost { arrives_ms }
+    }
+
+    /// A commit that nobody waits for arrives. The store that it was for holds a commit's rows from its first statement on, so
+    /// it is refused where the same commit was offered again meanwhile.
+    pub(super) fn ghost(&mut self, incarnation: Uuid, batch: Arc<[Commit]>) -> Result<(), Violation> {
+        let is_bare = batch.iter().any(|commit| commit.events.is_none());
+        if !is_bare
+            && matches!(&self.commit(incarnation, batch, Offer::First, None)?, Ok(outcomes) if outcomes.contains(&Outcome::Committed))
+        {
+            self.coverage.met("commit written by a ghost");
+        }
+        Ok(())
     }
 
     fn applied(&mut self, incarnation: Uuid, commit: &Commit, outcome: &Outcome) -> Result<(), Violation> {
@@ -297,10 +354,22 @@ impl World {
     }
 }
 
+/// What happens to a commit on its way to the store and back.
+enum Fate {
+    Answered,
+    /// It is written, and nobody hears of it.
+    AnswerLost,
+    /// It does not arrive, or not in time.
+    Lost {
+        arrives_ms: Option<u64>,
+    },
+}
+
 /// The names of the places before and after an output at which a process can die.
 fn point(output: &Output) -> Option<(&'static str, &'static str)> {
     Some(match output {
         Output::Commit(_) => ("killed before commit", "killed after commit"),
+        Output::CommitAgain(_) => ("killed before commit again", "killed after commit again"),
         Output::Claim { .. } => ("killed before claim", "killed after claim"),
         Output::Acquire { .. } => ("killed before acquire", "killed after acquire"),
         Output::Receive(_) => ("killed before receive", "killed after receive"),

@@ -85,22 +85,20 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
     let text = match query.status {
         None => format!("SELECT {columns} {FROM_SAGA} {} ORDER BY saga.id DESC LIMIT {limit}", filter.text),
         Some(status) => {
-            let status = status.as_str();
-            let of = |table: &str, other: &str, usual: Status| {
-                // The index on status leaves the usual one out, and is used only where the text says so too.
-                let usual = usual.as_str();
-                let rare = if status == usual { String::new() } else { format!("AND {table}.status <> '{usual}'") };
-                format!(
-                    "(SELECT {columns} FROM amends.{table} JOIN amends.saga ON saga.id = {table}.saga
-                      LEFT JOIN amends.{other} ON {other}.saga = saga.id
-                      {conditions} AND {table}.saga < $1 AND {table}.status = '{status}' {rare}
-                      ORDER BY {table}.saga DESC LIMIT {limit})",
-                    conditions = filter.text
-                )
+            let (table, other, usual) = match status {
+                Status::Completed | Status::Compensated => ("finished", "unfinished", Status::Completed),
+                Status::Running | Status::Compensating | Status::Stuck => ("unfinished", "finished", Status::Running),
             };
-            let unfinished = of("unfinished", "finished", Status::Running);
-            let finished = of("finished", "unfinished", Status::Completed);
-            format!("{unfinished} UNION ALL {finished} ORDER BY 1 DESC LIMIT {limit}")
+            // The index on status leaves the usual one out, and is used only where the text says so too.
+            let rare =
+                if status == usual { String::new() } else { format!("AND {table}.status <> '{}'", usual.as_str()) };
+            format!(
+                "SELECT {columns} FROM amends.{table} JOIN amends.saga ON saga.id = {table}.saga
+                 LEFT JOIN amends.{other} ON {other}.saga = saga.id
+                 {} AND {table}.saga < $1 AND {table}.status = '{}' {rare} ORDER BY {table}.saga DESC LIMIT {limit}",
+                filter.text,
+                status.as_str()
+            )
         }
     };
     let found = link.query_text(&text, &filter.values()).await?;

@@ -30,7 +30,7 @@ struct Migrated {
     to: u32,
 }
 
-pub(super) async fn run(arguments: &MigrateArgs) -> Outcome {
+pub(super) async fn run(arguments: MigrateArgs) -> Outcome {
     let location = match &arguments.store {
         Some(text) => {
             StoreLocation::parse(text, Path::new("")).map_err(|why| Failure::new(format!("--store {why}")))?
