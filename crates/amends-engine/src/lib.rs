@@ -21,7 +21,8 @@ pub use shell::{Committed, Engine, EngineOptions, Gauges, ParticipantGauges};
 pub use snapshot::{History, Snapshot, Unreadable};
 
 use amends_core::machine::{Operator, Settlement};
-use amends_store::StoreError;
+use amends_store::{Incarnation, StoreError};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -49,7 +50,8 @@ pub struct Started {
 }
 
 /// What people and programs may ask of a saga that exists.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Order {
     /// Ends a waiting step well.
     Complete {
@@ -116,6 +118,9 @@ pub enum EngineError {
     /// The saga's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// Another orchestrator owns the saga.
+    #[error("another orchestrator is working on this saga; try again")]
+    Elsewhere(Incarnation),
     /// The saga's history cannot be read; it is set aside as a dead letter.
     #[error("saga {0} cannot be read by this version of Amends; it is among the dead letters")]
     Unreadable(Uuid),

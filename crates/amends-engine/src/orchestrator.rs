@@ -130,6 +130,7 @@ impl Orchestrator {
             Input::Forget { reply, saga } => self.forget(reply, saga),
             Input::Committed(Ok(outcomes)) => self.committed(outcomes),
             Input::Committed(Err(error)) => self.commit_failed(error),
+            Input::Freed => self.claim_by(now),
             Input::Claimed(result) => self.claimed(result),
             Input::Acquired { saga, result } => self.acquired(saga, result),
             Input::Received { participant, result } => self.received(&participant, result),

@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod driver;
+mod neighbours;
 
 use crate::orchestrator::{Input, Orchestrator, Reply, ReplyId, StartInput};
 use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egress::Egress};
@@ -13,24 +14,35 @@ use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
-use amends_store::{Store, StoreError, StoredDefinition, Views};
+use amends_store::{Incarnation, Item, Patience, Store, StoreError, StoredDefinition, Views};
 use catalogue::Catalogue;
 use driver::{Clock, Driver, Letter};
+use neighbours::{Answer, Neighbour};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 /// How many commits a listener may lag behind before it is told that it has missed some.
 const ANNOUNCEMENTS: usize = 4_096;
 
+/// How long an order follows a saga that others own, from one to the next.
+const ELSEWHERE: Duration = Duration::from_secs(25);
+/// How long a saga's owner may take to answer, before it is asked again whose the saga is.
+const OWNER_ANSWERS: Duration = Duration::from_secs(5);
+/// How often it is looked whether the owner has answered.
+const COLLECT: Duration = Duration::from_millis(50);
+/// How often a saga that another one works on is looked at, where somebody waits for its end.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The engine. Cheap to clone; clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
     letters: mpsc::UnboundedSender<Letter>,
     next_reply: Arc<AtomicU64>,
+    store: Arc<dyn Store>,
     views: Arc<dyn Views>,
     catalogue: Arc<Catalogue>,
     announcements: broadcast::Sender<Arc<Committed>>,
@@ -98,9 +110,9 @@ impl Engine {
     /// Where the store fails, or TLS cannot be set up.
     pub async fn start(options: EngineOptions) -> Result<Engine, EngineError> {
         let EngineOptions { store, views, settings } = options;
-        let clock = Clock::start();
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
+        let clock = Clock::start(store.time().await?);
         store.enlist(me, clock.now()).await?;
         failpoint!(async EnlistAfter);
         let catalogue = Arc::new(Catalogue::load(store.clone()).await?);
@@ -108,11 +120,26 @@ impl Engine {
         let announcements = broadcast::Sender::new(ANNOUNCEMENTS);
         let (publish_gauges, gauges) = watch::channel(Gauges::default());
         let (publish_failure, failure) = watch::channel(None);
+        let next_reply = Arc::new(AtomicU64::new(1));
+        let (me, who) = watch::channel(me);
+        let neighbour = Neighbour {
+            store: store.clone(),
+            catalogue: catalogue.clone(),
+            me: who,
+            letters: letters.downgrade(),
+            next_reply: next_reply.clone(),
+        };
+        if let Some(lease) = store.lease() {
+            tokio::spawn(neighbour.clone().keep_watch(lease));
+            tokio::spawn(neighbour.look_into_inbox());
+        }
         let driver = Driver {
             me,
+            life: 0,
+            settings: settings.clone(),
             clock,
             orchestrator: Orchestrator::new(settings, clock.now(), fastrand::u64(..)),
-            store,
+            store: store.clone(),
             egress: Arc::new(egress),
             catalogue: catalogue.clone(),
             incoming,
@@ -121,12 +148,12 @@ impl Engine {
             announcements: announcements.clone(),
             gauges: publish_gauges,
             failure: publish_failure,
+            is_fenced: false,
             committing: None,
             stopping: None,
         };
         tokio::spawn(driver.run());
-        let next_reply = Arc::new(AtomicU64::new(1));
-        Ok(Engine { letters, next_reply, views, catalogue, announcements, gauges, failure, clock })
+        Ok(Engine { letters, next_reply, store, views, catalogue, announcements, gauges, failure, clock })
     }
 
     /// Starts a saga, or finds the one that the same work started before.
@@ -167,10 +194,61 @@ impl Engine {
     /// # Errors
     /// See [`EngineError`]; nothing was changed then.
     pub async fn order(&self, saga: Uuid, order: Order) -> Result<Snapshot, EngineError> {
+        let until = Instant::now() + ELSEWHERE;
+        loop {
+            let owner = match self.order_here(saga, order.clone()).await {
+                Err(EngineError::Elsewhere(owner)) if Instant::now() < until => owner,
+                done => return done,
+            };
+            if let Some(done) = self.order_elsewhere(owner, saga, &order).await {
+                return done;
+            }
+        }
+    }
+
+    async fn order_here(&self, saga: Uuid, order: Order) -> Result<Snapshot, EngineError> {
         match self.ask(|reply| Input::Order { reply, saga, order }).await? {
             Reply::Saga(saga) | Reply::Accepted(saga) => Ok(saga),
             Reply::Existing(id) => self.read(id).await,
         }
+    }
+
+    /// Leaves an order for the orchestrator that owns the saga, and waits for its answer. `None` where there was none: it may
+    /// have ended, and the saga may be anybody's by now.
+    async fn order_elsewhere(
+        &self,
+        owner: Incarnation,
+        saga: Uuid,
+        order: &Order,
+    ) -> Option<Result<Snapshot, EngineError>> {
+        let body = serde_json::to_vec(order).expect("an order is plain data");
+        let item = Item { id: Uuid::now_v7(), to: owner, saga, body };
+        let id = item.id;
+        if let Err(error) = self.store.leave(item).await {
+            return Some(Err(error.into()));
+        }
+        let until = Instant::now() + OWNER_ANSWERS;
+        loop {
+            tokio::time::sleep(COLLECT).await;
+            let patience = if Instant::now() < until { Patience::Wait } else { Patience::GiveUp };
+            match (self.store.collect(id, patience).await, patience) {
+                (Ok(Some(answer)), _) => {
+                    return Some(match Answer::read(&answer, saga) {
+                        Ok(()) => self.read(saga).await,
+                        Err(error) => Err(error),
+                    });
+                }
+                (Ok(None), Patience::Wait) => {}
+                (Ok(None), Patience::GiveUp) => return None,
+                (Err(error), _) => return Some(Err(error.into())),
+            }
+        }
+    }
+
+    /// Whether other orchestrators work on the same store, so that not everything that happens is heard of here.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.store.lease().is_some()
     }
 
     /// Stores a definition that lint found valid and makes it the current one. Returns whether anything changed.
@@ -256,6 +334,20 @@ impl Engine {
         waiting.wait(caller.receiver, wait_ms).await
     }
 
+    /// Ends when a saga has settled that another orchestrator works on. Where there is none, that is never.
+    async fn settles_elsewhere(&self, id: Uuid) -> Result<Snapshot, EngineError> {
+        if !self.is_shared() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let saga = self.read(id).await?;
+            if crate::orchestrator::is_settled(&saga.saga) {
+                return Ok(saga);
+            }
+        }
+    }
+
     async fn ask(&self, input: impl FnOnce(ReplyId) -> Input) -> Result<Reply, EngineError> {
         let (reply, caller) = self.caller();
         self.send(Letter::Ask { input: input(reply), callers: vec![(reply, caller.sender)] })?;
@@ -292,9 +384,13 @@ impl Waiting<'_> {
         settled: oneshot::Receiver<Result<Reply, EngineError>>,
         wait_ms: u64,
     ) -> Result<Snapshot, EngineError> {
-        match tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled)).await {
-            Ok(Ok(Reply::Saga(saga))) => Ok(saga),
-            Ok(_) | Err(_) => self.engine.read(self.saga).await,
+        let patience = tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled));
+        tokio::select! {
+            told = patience => match told {
+                Ok(Ok(Reply::Saga(saga))) => Ok(saga),
+                Ok(_) | Err(_) => self.engine.read(self.saga).await,
+            },
+            settled = self.engine.settles_elsewhere(self.saga) => settled,
         }
     }
 }

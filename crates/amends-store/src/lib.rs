@@ -16,6 +16,7 @@ use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 pub mod conformance;
@@ -62,6 +63,49 @@ pub trait Store: Send + Sync {
     /// Receives messages for one participant: those whose time has come, oldest first. They become invisible
     /// until `request.invisible_until`. Messages of sagas that another incarnation owns are that one's to receive.
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError>;
+
+    /// For how long an incarnation is taken to live without a sign of life; `None` where the store is one process's, which
+    /// holds it for as long as it lives.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// What time it is, for every process that shares the store.
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// A sign of life. Returns the store's time.
+    async fn renew(&self, _me: Incarnation) -> Result<Timestamp, StoreError> {
+        self.time().await
+    }
+
+    /// Ends the incarnations that gave no sign of life for the length of a lease, as [`Store::retire`] does by the store's
+    /// time, and goes on with what others began to end and did not. Returns how many there were.
+    async fn take_over(&self) -> Result<usize, StoreError> {
+        Ok(0)
+    }
+
+    /// Leaves something for the incarnation that owns a saga, which looks after its inbox.
+    async fn leave(&self, _item: Item) -> Result<(), StoreError> {
+        Err(StoreError::Damaged("this store is one process's: there is nobody to leave anything for".into()))
+    }
+
+    /// What was left for this incarnation and is not answered.
+    async fn inbox(&self, _me: Incarnation) -> Result<Vec<Item>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Answers what was left.
+    async fn answer(&self, _item: Uuid, _answer: Vec<u8>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Takes the answer to what was left, if there is one. Once it is withdrawn nobody finds what was left any more.
+    async fn collect(&self, _item: Uuid, _patience: Patience) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(None)
+    }
 
     /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError>;
@@ -301,6 +345,28 @@ pub enum Offer {
     First,
     /// By [`Store::commit_again`].
     Again,
+}
+
+/// Something left for another incarnation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its own id.
+    pub id: Uuid,
+    /// For whom.
+    pub to: Incarnation,
+    /// The saga that it is about.
+    pub saga: Uuid,
+    /// What it is, encoded by the engine.
+    pub body: Vec<u8>,
+}
+
+/// Whether what was left is to stay there if nobody has answered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It stays.
+    Wait,
+    /// It is withdrawn.
+    GiveUp,
 }
 
 /// Sagas that were claimed.

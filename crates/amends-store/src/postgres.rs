@@ -23,9 +23,9 @@ mod text;
 mod writes;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Migration, Offer,
-    Outcome, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views,
-    Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Item, Migration,
+    Offer, Outcome, Patience, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
+    Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -41,6 +41,9 @@ use uuid::Uuid;
 
 /// How often a transaction is done again that another one was in the way of, before the caller is told to come again.
 const CONTENTION_TRIES: usize = 5;
+
+/// How many connections give signs of life and look into the inbox.
+const KEEPERS: usize = 2;
 
 /// How to open a store on PostgreSQL.
 #[derive(Clone, Debug)]
@@ -74,6 +77,8 @@ impl PostgresOptions {
 pub struct PostgresStore {
     writers: Pool<Connector>,
     readers: Pool<Connector>,
+    /// For signs of life, which must not wait for commits that hang.
+    keepers: Pool<Connector>,
     lease: Duration,
 }
 
@@ -102,11 +107,12 @@ impl PostgresStore {
                 .build()
                 .expect("a pool with a runtime can wait")
         };
-        Ok(PostgresStore { writers: pool(options.writers), readers: pool(options.readers), lease: options.lease })
-    }
-
-    async fn transaction(&self) -> Result<Transaction, StoreError> {
-        Ok(Transaction { link: lend(&self.writers).await?, tries: 0 })
+        Ok(PostgresStore {
+            writers: pool(options.writers),
+            readers: pool(options.readers),
+            keepers: pool(KEEPERS),
+            lease: options.lease,
+        })
     }
 }
 
@@ -117,6 +123,10 @@ struct Transaction {
 }
 
 impl Transaction {
+    async fn of(pool: &Pool<Connector>) -> Result<Transaction, StoreError> {
+        Ok(Transaction { link: lend(pool).await?, tries: 0 })
+    }
+
     /// What came of a try; `None` if it is to be tried again.
     async fn settle<T>(&mut self, done: Result<T, Failure>) -> Option<Result<T, StoreError>> {
         let failure = match done {
@@ -132,8 +142,8 @@ impl Transaction {
 
 /// Does a transaction until it has succeeded or failed for good.
 macro_rules! transact {
-    ($store:expr, $link:ident => $work:expr) => {{
-        let mut transaction = $store.transaction().await?;
+    ($pool:expr, $link:ident => $work:expr) => {{
+        let mut transaction = Transaction::of(&$pool).await?;
         loop {
             let $link = &*transaction.link;
             let done = $work.await;
@@ -183,35 +193,67 @@ async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
 #[async_trait]
 impl Store for PostgresStore {
     async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self, link => ownership::enlist(link, me, now, self.lease))
+        transact!(self.writers, link => ownership::enlist(link, me, now, self.lease))
     }
 
     async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self, link => ownership::retire(link, whom, now))
+        transact!(self.writers, link => ownership::retire(link, whom, now))
     }
 
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
-        transact!(self, link => commit::commit(link, me, &batch, Offer::First))
+        transact!(self.writers, link => commit::commit(link, me, &batch, Offer::First))
     }
 
     async fn commit_again(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
-        transact!(self, link => commit::commit(link, me, &batch, Offer::Again))
+        transact!(self.writers, link => commit::commit(link, me, &batch, Offer::Again))
     }
 
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
-        transact!(self, link => ownership::claim(link, me, now, limit))
+        transact!(self.writers, link => ownership::claim(link, me, now, limit))
     }
 
     async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError> {
-        transact!(self, link => ownership::acquire(link, me, saga))
+        transact!(self.writers, link => ownership::acquire(link, me, saga))
     }
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
-        transact!(self, link => ownership::receive(link, me, &request))
+        transact!(self.writers, link => ownership::receive(link, me, &request))
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.lease)
+    }
+
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        read!(self, link => reads::time(link))
+    }
+
+    async fn renew(&self, me: Incarnation) -> Result<Timestamp, StoreError> {
+        transact!(self.keepers, link => ownership::renew(link, me, self.lease))
+    }
+
+    async fn take_over(&self) -> Result<usize, StoreError> {
+        transact!(self.keepers, link => ownership::take_over(link))
+    }
+
+    async fn leave(&self, item: Item) -> Result<(), StoreError> {
+        transact!(self.keepers, link => ownership::leave(link, &item))
+    }
+
+    async fn inbox(&self, me: Incarnation) -> Result<Vec<Item>, StoreError> {
+        transact!(self.keepers, link => ownership::inbox(link, me))
+    }
+
+    async fn answer(&self, item: Uuid, answer: Vec<u8>) -> Result<(), StoreError> {
+        transact!(self.keepers, link => ownership::answer(link, item, &answer))
+    }
+
+    async fn collect(&self, item: Uuid, patience: Patience) -> Result<Option<Vec<u8>>, StoreError> {
+        transact!(self.keepers, link => ownership::collect(link, item, patience))
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        transact!(self, link => ownership::put_definition(link, &definition))
+        transact!(self.writers, link => ownership::put_definition(link, &definition))
     }
 
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {

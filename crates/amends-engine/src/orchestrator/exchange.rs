@@ -6,7 +6,7 @@ use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
-use amends_store::{Commit, Outcome, Receive, Received, Record, StoreError};
+use amends_store::{Commit, Incarnation, Outcome, Receive, Received, Record, StoreError};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -44,6 +44,8 @@ pub enum Input {
         /// The saga.
         saga: Uuid,
     },
+    /// Sagas of another orchestrator that has ended are due.
+    Freed,
     /// The batch of [`Output::Commit`] or [`Output::CommitAgain`] was committed, or not.
     Committed(Result<Vec<Outcome>, StoreError>),
     /// The answer to [`Output::Claim`].
@@ -107,7 +109,7 @@ pub enum Taken {
     /// It is finished.
     Finished(Box<Loaded>),
     /// Another incarnation owns it.
-    Elsewhere,
+    Elsewhere(Incarnation),
     /// There is none.
     Missing,
 }

@@ -65,7 +65,7 @@ impl Orchestrator {
                 }
                 Err(_) => EngineError::Unreadable(saga),
             },
-            Ok(Taken::Elsewhere) => EngineError::Conflict("another orchestrator is working on this saga".into()),
+            Ok(Taken::Elsewhere(owner)) => EngineError::Elsewhere(owner),
             Ok(Taken::Missing) => EngineError::UnknownSaga(saga),
             Err(error) => {
                 self.store_failed(error.clone());

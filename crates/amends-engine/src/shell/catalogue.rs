@@ -71,6 +71,22 @@ impl Catalogue {
         Ok(changed)
     }
 
+    /// Takes in what other processes have stored since.
+    pub(super) async fn refresh(&self) -> Result<(), StoreError> {
+        // A change of this process's own must not be undone by an older answer.
+        let _one_at_a_time = self.changing.lock().await;
+        for stored in self.store.definitions(Which::Current).await? {
+            let known = self.read().versions.contains_key(&stored.version);
+            if known {
+                self.write().current.insert(stored.name, stored.version);
+            } else if let Ok(definition) = compile(&stored) {
+                // One that cannot be read is a newer program's: its sagas are for those that can.
+                self.write().add(definition);
+            }
+        }
+        Ok(())
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

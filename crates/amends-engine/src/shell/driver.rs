@@ -1,9 +1,9 @@
 //! The task that owns the orchestrator.
 
 use super::{Committed, Gauges, catalogue::Catalogue};
-use crate::EngineError;
 use crate::egress::Egress;
 use crate::orchestrator::{Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, Taken};
+use crate::{EngineError, Settings};
 use amends_core::answer::Answer;
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
@@ -14,7 +14,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -23,10 +23,15 @@ use uuid::Uuid;
 const LETTERS: usize = 1_024;
 /// How often the gauges are published, at the most.
 const GAUGES: Duration = Duration::from_millis(200);
+/// How long to wait before the store is asked again to take this orchestrator.
+const ENLIST_RETRY: Duration = Duration::from_secs(1);
+/// A clock that differs by less than this is left as it is.
+const CLOCK_TOLERANCE_MS: u64 = 250;
 /// How long to wait before a definition is read again that could not be.
 const DEFINITION_RETRY: Duration = Duration::from_millis(250);
 
-/// The time: the system's at the start, and from then on a clock that never jumps.
+/// The time: the store's at the start, and from then on a clock of this process that no jump of the system's can touch. It
+/// is set anew where it has come to differ from the store's, which all that share the store go by.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     began: Instant,
@@ -34,13 +39,20 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    pub(super) fn start() -> Clock {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { began: Instant::now(), began_at: Timestamp(since_epoch.as_millis() as u64) }
+    pub(super) fn start(now: Timestamp) -> Clock {
+        Clock { began: Instant::now(), began_at: now }
     }
 
     pub(super) fn now(&self) -> Timestamp {
         self.began_at.plus(self.began.elapsed().as_millis() as u64)
+    }
+
+    fn set(&mut self, now: Timestamp) {
+        let differs_ms = now.since(self.now()).max(self.now().since(now));
+        if differs_ms > CLOCK_TOLERANCE_MS {
+            tracing::warn!(differs_ms, "this process's clock is set to the store's");
+            *self = Clock::start(now);
+        }
     }
 
     fn instant(&self, at: Timestamp) -> Instant {
@@ -50,8 +62,14 @@ impl Clock {
 
 /// What is sent to the driver.
 pub(super) enum Letter {
-    /// Something happened.
-    Tell(Input),
+    /// Something came of what the orchestrator wanted; for another life of it, nothing.
+    Tell { life: u64, input: Input },
+    /// What the store's clock says.
+    Time(Timestamp),
+    /// Sagas of another orchestrator that has ended are due.
+    Freed,
+    /// Another orchestrator has taken over from this incarnation.
+    Fenced(Incarnation),
     /// Somebody asks, and waits.
     Ask { input: Input, callers: Vec<(ReplyId, oneshot::Sender<Result<Reply, EngineError>>)> },
     /// Whoever waited for a saga to settle waits no longer.
@@ -64,7 +82,10 @@ pub(super) enum Letter {
 
 /// Owns the orchestrator, and does what it says.
 pub(super) struct Driver {
-    pub(super) me: Incarnation,
+    pub(super) me: watch::Sender<Incarnation>,
+    /// How often it has begun anew: what was asked for in an earlier life is nothing to this one.
+    pub(super) life: u64,
+    pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) orchestrator: Orchestrator,
     pub(super) store: Arc<dyn Store>,
@@ -77,6 +98,8 @@ pub(super) struct Driver {
     pub(super) announcements: broadcast::Sender<Arc<Committed>>,
     pub(super) gauges: watch::Sender<Gauges>,
     pub(super) failure: watch::Sender<Option<EngineError>>,
+    /// Whether another orchestrator has taken over from this incarnation.
+    pub(super) is_fenced: bool,
     /// The batch on its way. The driver waits for it itself: a task between the store and the driver would be two more
     /// changes of thread in every step of every saga.
     pub(super) committing: Option<Committing>,
@@ -107,6 +130,9 @@ impl Driver {
             for letter in letters.drain(..) {
                 self.open(now, letter);
             }
+            if self.is_fenced && !self.begin_anew().await {
+                return;
+            }
             self.orchestrator.turn(now);
             failpoint!(TurnAfter);
             let outputs: Vec<Output> = self.orchestrator.outputs().collect();
@@ -124,13 +150,56 @@ impl Driver {
                 self.stopping.take_if(|stopping| stopping.until <= Instant::now() || self.orchestrator.is_quiet())
             {
                 failpoint!(async RetireBefore);
-                let released = self.store.retire(self.me, self.clock.now()).await;
+                let me = *self.me.borrow();
+                let released = self.store.retire(me, self.clock.now()).await;
                 failpoint!(async RetireAfter);
                 // Whoever asked for the stop may have lost patience.
                 let _nobody_waits = stopping.done.send(released);
                 return;
             }
         }
+    }
+
+    /// Drops everything that the incarnation held, which others work on by now, and goes on as a new one. Returns whether
+    /// there is still somebody who wants it to.
+    async fn begin_anew(&mut self) -> bool {
+        tracing::warn!("another orchestrator has taken over this one's sagas; this one begins anew");
+        self.life += 1;
+        self.committing = None;
+        let fenced = || EngineError::Store(StoreError::Fenced);
+        std::mem::take(&mut self.callers).into_values().for_each(|caller| refuse(caller, fenced()));
+        loop {
+            let me = Uuid::now_v7();
+            match self.store.enlist(me, self.clock.now()).await {
+                Ok(()) => {
+                    self.me.send_replace(me);
+                    break;
+                }
+                Err(error) => tracing::warn!(%error, "the store does not take this orchestrator; it tries again"),
+            }
+            // Whoever asks meanwhile is told at once, and may ask another.
+            let retry_at = Instant::now() + ENLIST_RETRY;
+            while let Ok(letter) = tokio::time::timeout_at(retry_at, self.incoming.recv()).await {
+                match letter {
+                    None => return false,
+                    Some(Letter::Ask { callers, .. }) => {
+                        callers.into_iter().for_each(|(_, caller)| refuse(caller, fenced()));
+                    }
+                    Some(Letter::Stop { done, .. }) => {
+                        // There is nothing to release. Whoever asked for the stop may have lost patience.
+                        let _nobody_waits = done.send(Ok(()));
+                        return false;
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        self.is_fenced = false;
+        self.orchestrator = Orchestrator::new(self.settings.clone(), self.clock.now(), fastrand::u64(..));
+        if self.stopping.is_some() {
+            self.orchestrator.close();
+        }
+        true
     }
 
     fn wake_at(&self, gauges_at: Instant) -> Instant {
@@ -141,11 +210,13 @@ impl Driver {
 
     fn open(&mut self, now: Timestamp, letter: Letter) {
         match letter {
-            Letter::Tell(input) => self.orchestrator.handle(now, input),
+            Letter::Tell { life, input } if life == self.life => self.orchestrator.handle(now, input),
+            Letter::Tell { .. } => {}
+            Letter::Time(at) => self.clock.set(at),
+            Letter::Freed => self.orchestrator.handle(now, Input::Freed),
+            Letter::Fenced(whom) => self.is_fenced |= whom == *self.me.borrow(),
             Letter::Ask { callers, .. } if self.stopping.is_some() => {
-                for (_, caller) in callers {
-                    let _nobody_waits = caller.send(Err(EngineError::Stopping));
-                }
+                callers.into_iter().for_each(|(_, caller)| refuse(caller, EngineError::Stopping));
             }
             Letter::Ask { input, callers } => {
                 self.callers.extend(callers);
@@ -171,14 +242,14 @@ impl Driver {
 
     fn carry_out(&mut self, output: Output) {
         let store = self.store.clone();
-        let (me, now) = (self.me, self.clock.now());
+        let (me, now, life) = (*self.me.borrow(), self.clock.now(), self.life);
         match output {
             Output::CommitAgain(batch) => {
-                self.committing =
-                    Some(Box::pin(letter(async move { Input::Committed(store.commit_again(me, batch).await) })));
+                let committed = async move { Input::Committed(store.commit_again(me, batch).await) };
+                self.committing = Some(Box::pin(letter(life, committed)));
             }
             Output::Commit(batch) => {
-                self.committing = Some(Box::pin(letter(async move {
+                self.committing = Some(Box::pin(letter(life, async move {
                     failpoint!(async CommitBefore);
                     let committed = store.commit(me, batch).await;
                     failpoint!(async CommitAfter);
@@ -233,6 +304,9 @@ impl Driver {
                     let _nobody_listens = self.announcements.send(Arc::new(Committed { saga, events }));
                 }
             }
+            Output::Fatal(EngineError::Store(StoreError::Fenced)) if self.store.lease().is_some() => {
+                self.is_fenced = true;
+            }
             Output::Fatal(error) => {
                 tracing::error!(%error, "the engine cannot go on");
                 self.failure.send_replace(Some(error));
@@ -242,9 +316,9 @@ impl Driver {
 
     /// Runs something slow, and hands its result in.
     fn spawn(&self, work: impl Future<Output = Input> + Send + 'static) {
-        let letters = self.letters.clone();
+        let (letters, life) = (self.letters.clone(), self.life);
         tokio::spawn(async move {
-            let letter = letter(work).await;
+            let letter = letter(life, work).await;
             if let Some(letters) = letters.upgrade() {
                 // Where the driver has ended there is nobody to tell.
                 let _nobody_reads = letters.send(letter);
@@ -254,8 +328,13 @@ impl Driver {
 }
 
 /// What comes of work. A result that never came would hold up its saga, or every commit, for ever.
-async fn letter(work: impl Future<Output = Input>) -> Letter {
-    AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, Letter::Tell)
+async fn letter(life: u64, work: impl Future<Output = Input>) -> Letter {
+    AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, |input| Letter::Tell { life, input })
+}
+
+fn refuse(caller: oneshot::Sender<Result<Reply, EngineError>>, error: EngineError) {
+    // Whoever has lost patience finds the saga by its id or key.
+    let _nobody_waits = caller.send(Err(error));
 }
 
 /// Waits for the batch that is on its way; for ever if there is none.
@@ -307,7 +386,7 @@ async fn taken(catalogue: &Catalogue, acquired: Acquired) -> Result<Taken, Store
     Ok(match acquired {
         Acquired::Yours(record) => Taken::Yours(Box::new(load(catalogue, *record).await?)),
         Acquired::Finished(record) => Taken::Finished(Box::new(load(catalogue, *record).await?)),
-        Acquired::Elsewhere(_) => Taken::Elsewhere,
+        Acquired::Elsewhere(owner) => Taken::Elsewhere(owner),
         Acquired::Missing => Taken::Missing,
     })
 }

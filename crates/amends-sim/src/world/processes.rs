@@ -331,7 +331,7 @@ impl World {
         match acquired {
             Acquired::Yours(record) => Taken::Yours(Box::new(self.load(incarnation, *record))),
             Acquired::Finished(record) => Taken::Finished(Box::new(self.load(incarnation, *record))),
-            Acquired::Elsewhere(_) => Taken::Elsewhere,
+            Acquired::Elsewhere(owner) => Taken::Elsewhere(owner),
             Acquired::Missing => Taken::Missing,
         }
     }

@@ -4,10 +4,12 @@ use super::commit_of;
 use super::connect::{Link, Value};
 use super::errors::Failure;
 use super::flight::{Flight, values};
-use super::reads::{self, IS_ORPHAN};
+use super::reads::{self, IS_ORPHAN, NOW_MS};
 use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
 use super::{rows, text};
-use crate::{Acquired, Claimed, Incarnation, Message, Receive, Received, Rest, StoreError, StoredDefinition};
+use crate::{
+    Acquired, Claimed, Incarnation, Item, Message, Patience, Receive, Received, Rest, StoreError, StoredDefinition,
+};
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
 use std::time::Duration;
@@ -37,6 +39,56 @@ pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: 
     link.query_text(&orphans, &[(&rows::time(now), Type::INT8)]).await?;
     failpoint!(async EnlistWritten);
     commit_of(link).await
+}
+
+/// A sign of life; nothing comes of it where another one has taken over.
+pub(super) async fn renew(link: &Link, me: Incarnation, lease: Duration) -> Result<Timestamp, Failure> {
+    let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+    let text = format!(
+        "UPDATE amends.lease SET expires_at = clock_timestamp() + $2 * interval '1 millisecond'
+         WHERE incarnation = $1 AND EXISTS (SELECT 1 FROM amends.incarnation WHERE id = $1 AND live)
+         RETURNING {NOW_MS}"
+    );
+    let renewed = link.query_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
+    match renewed.first() {
+        Some(row) => Ok(rows::time_at(row, 0)?),
+        None => Err(Failure::Refused(StoreError::Fenced)),
+    }
+}
+
+/// Ends those whose lease has run out, and goes on with those whose end was begun. Returns how many there were.
+pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
+    let overdue = format!(
+        "SELECT incarnation.id, {NOW_MS}
+         FROM amends.incarnation LEFT JOIN amends.lease ON lease.incarnation = incarnation.id
+         WHERE NOT incarnation.released
+             AND (NOT incarnation.live OR lease.expires_at IS NULL OR lease.expires_at < clock_timestamp())"
+    );
+    let mut taken_over = 0;
+    for row in link.query_text(&overdue, &[]).await? {
+        let (whom, now): (Incarnation, Timestamp) = (row.try_get(0)?, rows::time_at(&row, 1)?);
+        if fence(link, whom).await? {
+            tracing::warn!(incarnation = %whom, "an orchestrator gives no sign of life; its sagas go to others");
+            release(link, whom, now).await?;
+            taken_over += 1;
+        }
+    }
+    Ok(taken_over)
+}
+
+/// Declares an incarnation dead if it still gives no sign of life. It waits for the commit that it may be in the middle of; one
+/// that hangs there is ended by the server, and until then this gives up and is tried again.
+async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
+    link.begin().await?;
+    link.query_text("SELECT 1 FROM amends.incarnation WHERE id = $1 FOR UPDATE", &[(&whom, Type::UUID)]).await?;
+    let dead = "
+        UPDATE amends.incarnation SET live = false
+        WHERE id = $1 AND NOT (live AND EXISTS (
+            SELECT 1 FROM amends.lease WHERE incarnation = $1 AND expires_at >= clock_timestamp()))
+        RETURNING id";
+    let fenced = link.query_text(dead, &[(&whom, Type::UUID)]).await?;
+    commit_of(link).await?;
+    Ok(!fenced.is_empty())
 }
 
 /// Declares an incarnation dead, and only when that is durable hands out what it had.
@@ -172,4 +224,38 @@ pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition) -
     failpoint!(async DefinitionWritten);
     commit_of(link).await?;
     Ok(!changed.is_empty())
+}
+
+pub(super) async fn leave(link: &Link, item: &Item) -> Result<(), Failure> {
+    let put = "
+        INSERT INTO amends.inbox (id, incarnation, saga, body) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
+    let values: [(Value<'_>, Type); 4] =
+        [(&item.id, Type::UUID), (&item.to, Type::UUID), (&item.saga, Type::UUID), (&item.body, Type::BYTEA)];
+    link.query_text(put, &values).await?;
+    Ok(())
+}
+
+pub(super) async fn inbox(link: &Link, me: Incarnation) -> Result<Vec<Item>, Failure> {
+    let text = "SELECT id, saga, body FROM amends.inbox WHERE incarnation = $1 AND answer IS NULL ORDER BY left_at";
+    let mut items = Vec::new();
+    for row in link.query_text(text, &[(&me, Type::UUID)]).await? {
+        items.push(Item { id: row.try_get(0)?, to: me, saga: row.try_get(1)?, body: row.try_get(2)? });
+    }
+    Ok(items)
+}
+
+pub(super) async fn answer(link: &Link, item: Uuid, answer: &[u8]) -> Result<(), Failure> {
+    let text = "UPDATE amends.inbox SET answer = $2 WHERE id = $1 AND answer IS NULL";
+    link.query_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await?;
+    Ok(())
+}
+
+pub(super) async fn collect(link: &Link, item: Uuid, patience: Patience) -> Result<Option<Vec<u8>>, Failure> {
+    let condition = match patience {
+        Patience::Wait => "AND answer IS NOT NULL",
+        Patience::GiveUp => "",
+    };
+    let text = format!("DELETE FROM amends.inbox WHERE id = $1 {condition} RETURNING answer");
+    let collected = link.query_text(&text, &[(&item, Type::UUID)]).await?;
+    Ok(collected.first().map(|row| row.try_get(0)).transpose()?.flatten())
 }

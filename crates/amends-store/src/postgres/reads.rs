@@ -8,6 +8,7 @@ use crate::{
     StoredDefinition, Summary, Which,
 };
 use amends_core::machine::Status;
+use amends_core::time::Timestamp;
 use std::collections::BTreeMap;
 use tokio_postgres::Error;
 use tokio_postgres::types::Type;
@@ -207,4 +208,11 @@ impl Filter {
     fn values(&self) -> Vec<(Value<'_>, Type)> {
         self.values.iter().map(|(value, kind)| (&**value as Value<'_>, kind.clone())).collect()
     }
+}
+
+/// What the database's clock says, in milliseconds.
+pub(super) const NOW_MS: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+
+pub(super) async fn time(link: &Link) -> Result<Timestamp, Error> {
+    rows::time_at(&link.query_text(&format!("SELECT {NOW_MS}"), &[]).await?[0], 0)
 }

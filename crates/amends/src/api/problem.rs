@@ -149,7 +149,7 @@ impl From<EngineError> for ApiProblem {
             EngineError::KeyReused { .. } => KEY_REUSED,
             EngineError::UnknownSaga(_) => UNKNOWN_SAGA,
             EngineError::UnknownStep(_) => UNKNOWN_STEP,
-            EngineError::Conflict(_) => CONFLICT,
+            EngineError::Conflict(_) | EngineError::Elsewhere(_) => CONFLICT,
             EngineError::Unreadable(_) => UNREADABLE_SAGA,
             EngineError::Overloaded => OVERLOADED,
             EngineError::Stopping => {

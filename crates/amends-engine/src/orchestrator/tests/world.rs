@@ -239,7 +239,7 @@ impl World {
                 let result = acquired.map(|acquired| match acquired {
                     Acquired::Yours(record) => Taken::Yours(Box::new(self.load(*record))),
                     Acquired::Finished(record) => Taken::Finished(Box::new(self.load(*record))),
-                    Acquired::Elsewhere(_) => Taken::Elsewhere,
+                    Acquired::Elsewhere(owner) => Taken::Elsewhere(owner),
                     Acquired::Missing => Taken::Missing,
                 });
                 self.hand_in(self.read_answer_ms, Input::Acquired { saga, result });

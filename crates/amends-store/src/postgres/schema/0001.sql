@@ -23,6 +23,17 @@ CREATE TABLE amends.lease (
     expires_at timestamptz NOT NULL
 );
 
+-- What reached one incarnation and is another's to do, and what came of it.
+CREATE TABLE amends.inbox (
+    id uuid PRIMARY KEY,
+    incarnation uuid NOT NULL,
+    saga uuid NOT NULL,
+    left_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    body bytea NOT NULL,
+    answer bytea
+);
+CREATE INDEX inbox_open ON amends.inbox (incarnation) WHERE answer IS NULL;
+
 CREATE TABLE amends.definition (
     version text COLLATE "C" PRIMARY KEY,
     name text COLLATE "C" NOT NULL,
