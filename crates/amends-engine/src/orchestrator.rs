@@ -598,7 +598,11 @@ impl Orchestrator {
                 let batch = std::mem::take(&mut self.batch);
                 self.batch = self.drop_starts(batch, &error);
             }
-            StoreError::Fenced | StoreError::Damaged(_) => self.store_failed(error),
+            StoreError::Fenced => {
+                tracing::warn!("a commit was refused, because another orchestrator has taken over");
+                self.store_failed(error);
+            }
+            StoreError::Damaged(_) => self.store_failed(error),
         }
     }
 

@@ -335,15 +335,17 @@ impl Engine {
     }
 
     /// Ends when a saga has settled that another orchestrator works on. Where there is none, that is never.
-    async fn settles_elsewhere(&self, id: Uuid) -> Result<Snapshot, EngineError> {
+    async fn settles_elsewhere(&self, id: Uuid) -> Snapshot {
         if !self.is_shared() {
             return std::future::pending().await;
         }
         loop {
             tokio::time::sleep(LOOK).await;
-            let saga = self.read(id).await?;
-            if crate::orchestrator::is_settled(&saga.saga) {
-                return Ok(saga);
+            // A store that cannot be read now can be read later.
+            if let Ok(saga) = self.read(id).await
+                && crate::orchestrator::is_settled(&saga.saga)
+            {
+                return saga;
             }
         }
     }
@@ -390,7 +392,7 @@ impl Waiting<'_> {
                 Ok(Ok(Reply::Saga(saga))) => Ok(saga),
                 Ok(_) | Err(_) => self.engine.read(self.saga).await,
             },
-            settled = self.engine.settles_elsewhere(self.saga) => settled,
+            saga = self.engine.settles_elsewhere(self.saga) => Ok(saga),
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Config {
     pub visibility_ms: u64,
     /// Sagas in memory above which no new one is accepted.
     pub live_sagas: usize,
+    /// How it goes about a store on PostgreSQL.
+    pub postgres: Postgres,
     /// How the server treats its own callers.
     pub http: Http,
     /// What it writes to its log.
@@ -52,6 +54,26 @@ pub struct Config {
     pub shutdown_grace_ms: u64,
     /// Variables that look like settings and are none.
     pub unknown_variables: Vec<String>,
+}
+
+/// How the server goes about a store on PostgreSQL. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Postgres {
+    /// Without a sign of life for so long, an orchestrator is taken to be dead, and others take over its sagas. It gives one
+    /// at a third of that.
+    pub lease_ms: u64,
+    /// A transaction that does nothing for so long is ended by the database.
+    pub transaction_timeout_ms: u64,
+    /// Connections for the engine.
+    pub writers: usize,
+    /// Connections for what people read.
+    pub readers: usize,
+}
+
+impl Default for Postgres {
+    fn default() -> Postgres {
+        Postgres { lease_ms: 15_000, transaction_timeout_ms: 5_000, writers: 4, readers: 4 }
+    }
 }
 
 /// How the server treats its own callers. Times are in milliseconds.

@@ -12,7 +12,7 @@ mod patience;
 mod tests;
 
 use crate::api::{App, Followers, Health, HttpMetrics, router};
-use crate::config::{Config, StoreLocation};
+use crate::config::{Config, Postgres, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions, Secret};
 use amends_failpoints::failpoint;
@@ -66,7 +66,7 @@ impl Server {
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().context("the address that is listened on is not known")?;
         failpoint!(async StartListening);
-        let store = open_store(&config.store).await?;
+        let store = open_store(config).await?;
         failpoint!(async StartOpened);
         let options =
             EngineOptions { store: store.clone(), views: store.clone(), settings: config.engine_settings(address) };
@@ -155,14 +155,24 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Opens the store, a file where blocking is allowed: a schema may have to be brought up to date.
-async fn open_store(location: &StoreLocation) -> anyhow::Result<Arc<dyn StoreAndViews>> {
-    match location {
+async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn StoreAndViews>> {
+    match &config.store {
         StoreLocation::Sqlite(path) => {
             let options = SqliteOptions::new(path);
             let store = tokio::task::spawn_blocking(move || SqliteStore::open(options)).await??;
             Ok(Arc::new(store))
         }
-        StoreLocation::Postgres(address) => Ok(Arc::new(PostgresStore::open(PostgresOptions::new(address)).await?)),
+        StoreLocation::Postgres(address) => {
+            let Postgres { lease_ms, transaction_timeout_ms, writers, readers } = config.postgres;
+            let options = PostgresOptions {
+                url: address.clone(),
+                writers,
+                readers,
+                lease: Duration::from_millis(lease_ms),
+                transaction_timeout: Duration::from_millis(transaction_timeout_ms),
+            };
+            Ok(Arc::new(PostgresStore::open(options).await?))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Where tests find a server that somebody has started for all of them.
-pub const VARIABLE: &str = "AMENDS_TEST_POSTGRES";
+pub const VARIABLE: &str = "TEST_POSTGRES";
 
 const USER: &str = "amends";
 const SYSTEM_USER: &str = "postgres";

@@ -68,7 +68,6 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
     for row in link.query_text(&overdue, &[]).await? {
         let (whom, now): (Incarnation, Timestamp) = (row.try_get(0)?, rows::time_at(&row, 1)?);
         if fence(link, whom).await? {
-            tracing::warn!(incarnation = %whom, "an orchestrator gives no sign of life; its sagas go to others");
             release(link, whom, now).await?;
             taken_over += 1;
         }
@@ -80,7 +79,9 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
 /// that hangs there is ended by the server, and until then this gives up and is tried again.
 async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
     link.begin().await?;
-    link.query_text("SELECT 1 FROM amends.incarnation WHERE id = $1 FOR UPDATE", &[(&whom, Type::UUID)]).await?;
+    let lock = "SELECT live FROM amends.incarnation WHERE id = $1 FOR UPDATE";
+    let found = link.query_text(lock, &[(&whom, Type::UUID)]).await?;
+    let was_live: bool = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
     let dead = "
         UPDATE amends.incarnation SET live = false
         WHERE id = $1 AND NOT (live AND EXISTS (
@@ -88,6 +89,9 @@ async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
         RETURNING id";
     let fenced = link.query_text(dead, &[(&whom, Type::UUID)]).await?;
     commit_of(link).await?;
+    if was_live && !fenced.is_empty() {
+        tracing::warn!(incarnation = %whom, "an orchestrator gives no sign of life; its sagas go to others");
+    }
     Ok(!fenced.is_empty())
 }
 

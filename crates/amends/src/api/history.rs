@@ -96,6 +96,9 @@ async fn page(app: &Shared, id: Uuid, query: &EventQuery) -> Result<Json<Page<Ev
     Ok(Json(cursor::page(List::Events, limit, events, |event| event.sequence.into(), |event| event)))
 }
 
+/// How often a saga is looked at that another orchestrator may be working on.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A stream's place in a saga's history.
 struct Tail {
     app: Shared,
@@ -125,6 +128,8 @@ impl Tail {
             }
             let commit = tokio::select! {
                 commit = self.following.as_mut()?.next() => commit,
+                // Another orchestrator may be working on the saga, and then nothing is heard of it here.
+                () = tokio::time::sleep(LOOK), if self.app.engine.is_shared() => None,
                 () = self.app.stopping() => return None,
             };
             match commit {

@@ -4,7 +4,7 @@ use super::report::Fault;
 use super::section::{Findings, Section};
 use super::tree::{Origin, Table};
 use super::values::{self, StoreLocation};
-use super::{Config, Http, Log, LogFormat, Telemetry};
+use super::{Config, Http, Log, LogFormat, Postgres, Telemetry};
 use amends_core::limits;
 use amends_engine::{BreakerSettings, Participant, Settings};
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ use tracing_subscriber::EnvFilter;
 
 /// The most calls that may be in flight to one participant: more than any one process should have open.
 const MOST_IN_FLIGHT: u32 = 10_000;
+
+/// The most connections to PostgreSQL of one kind: more than any one server should have.
+const MOST_CONNECTIONS: u32 = 1_000;
 
 /// Reads the whole tree. `None` where something that has no default is missing; the findings say what.
 pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Option<Config> {
@@ -26,6 +29,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
     let participants = participants(&mut top, base);
     let (per_second, visibility_ms) = compensations(top.section("compensations"));
     let live_sagas = limits(top.section("limits"));
+    let postgres = postgres(top.section("postgres"));
     let http = http(top.section("http"));
     let log = log(top.section("log"));
     let telemetry = telemetry(top.section("telemetry"));
@@ -38,6 +42,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
         compensations_per_second: per_second.unwrap_or(defaults.compensations_per_second),
         visibility_ms: visibility_ms.unwrap_or(defaults.visibility_ms),
         live_sagas: live_sagas.unwrap_or(defaults.live_sagas),
+        postgres,
         http,
         log,
         telemetry,
@@ -110,6 +115,21 @@ fn limits(mut section: Section<'_>) -> Option<usize> {
     let live_sagas = section.value("live_sagas", |node| values::number(node, 1..=10_000_000));
     section.finish();
     live_sagas.map(|number| number as usize)
+}
+
+fn postgres(mut section: Section<'_>) -> Postgres {
+    let defaults = Postgres::default();
+    let lease_ms = section.value("lease", |node| values::duration(node, 1_000));
+    let transaction_timeout_ms = section.value("transaction_timeout", |node| values::duration(node, 500));
+    let writers = section.value("writers", |node| values::number(node, 1..=MOST_CONNECTIONS));
+    let readers = section.value("readers", |node| values::number(node, 1..=MOST_CONNECTIONS));
+    section.finish();
+    Postgres {
+        lease_ms: lease_ms.unwrap_or(defaults.lease_ms),
+        transaction_timeout_ms: transaction_timeout_ms.unwrap_or(defaults.transaction_timeout_ms),
+        writers: writers.map_or(defaults.writers, |number| number as usize),
+        readers: readers.map_or(defaults.readers, |number| number as usize),
+    }
 }
 
 fn http(mut section: Section<'_>) -> Http {

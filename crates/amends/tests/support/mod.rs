@@ -7,5 +7,6 @@ pub mod agreement;
 pub mod child;
 pub mod customers;
 pub mod orders;
+pub mod relay;
 pub mod setting;
 pub mod shop;

@@ -30,12 +30,19 @@ pub struct Setting {
     pub folder: TempDir,
     pub shop: Shop,
     pub client: Client,
+    /// Where the client and the shop look for a server.
+    pub address: SocketAddr,
 }
 
 impl Setting {
     /// Starts the shop with these faults, which stays for the whole test. `compensations` is what the server's
     /// configuration says about them.
     pub async fn start(random: &mut Rng, faults: &str, compensations: &str) -> Setting {
+        Setting::start_on("sqlite:amends.db", random, faults, compensations).await
+    }
+
+    /// The same on any store.
+    pub async fn start_on(store: &str, random: &mut Rng, faults: &str, compensations: &str) -> Setting {
         let folder = tempfile::tempdir().unwrap();
         let address = lasting_address();
         let amends = format!("http://{address}");
@@ -47,9 +54,9 @@ impl Setting {
         let shop = shop.await;
         std::fs::create_dir(folder.path().join("sagas")).unwrap();
         std::fs::write(folder.path().join("sagas/order-fulfilment.yaml"), shop::definition()).unwrap();
-        std::fs::write(folder.path().join("amends.toml"), configuration(address, &shop, compensations)).unwrap();
+        std::fs::write(folder.path().join("amends.toml"), configuration(address, store, &shop, compensations)).unwrap();
         let client = Client::new(&amends).unwrap();
-        Setting { folder, shop, client }
+        Setting { folder, shop, client, address }
     }
 
     pub fn arguments(&self) -> Vec<OsString> {
@@ -123,9 +130,9 @@ impl Setting {
     }
 }
 
-fn configuration(address: SocketAddr, shop: &Shop, compensations: &str) -> String {
+fn configuration(address: SocketAddr, store: &str, shop: &Shop, compensations: &str) -> String {
     let mut text = format!(
-        "listen = \"{address}\"\nstore = \"sqlite:amends.db\"\ndefinitions = \"sagas\"\n\
+        "listen = \"{address}\"\nstore = \"{store}\"\ndefinitions = \"sagas\"\n\
          [log]\nlevel = \"warn\"\n[compensations]\n{compensations}\n"
     );
     for service in Service::ALL {

@@ -1,0 +1,197 @@
+//! Several real servers on one real PostgreSQL, behind a load balancer, while customers go on ordering at the shop and calls
+//! to the services fail by chance. Servers are killed and stopped in mid-work, the database is ended and the network cut.
+//! What the services then have in their ledgers is compared with what the servers say and with what customers were told.
+//!
+//! A failing run prints its seed; `ORCHESTRATORS_SEED=<seed>` makes the same choices again, though not the same timing.
+
+#![cfg(test)]
+
+mod support;
+
+use amends_client::SagaStatus;
+use fastrand::Rng;
+use shop::INITIAL_STOCK;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use support::child::{self, Launch, Program, lasting_address};
+use support::customers::{Habits, Load};
+use support::relay::Relay;
+use support::setting::{SOON_VISIBLE, Setting, until};
+use test_postgres::{Durability, Server, Stop};
+use tokio::process::Command;
+use tokio::time::sleep;
+
+/// Shorter than by default, so that no test waits long for a take-over.
+const LEASE: Duration = Duration::from_secs(2);
+const SETTINGS: &str = "\n[postgres]\nlease = \"2s\"\ntransaction_timeout = \"1s\"\n";
+
+/// Servers on one database, and the balancer that clients and the shop go through.
+struct Orchestrators {
+    setting: Setting,
+    servers: Vec<Option<Program>>,
+    addresses: Vec<SocketAddr>,
+    /// How each of them gets to the database.
+    stores: Vec<String>,
+    _balancer: Relay,
+}
+
+impl Orchestrators {
+    /// Starts a server for each way to the database.
+    async fn start(stores: Vec<String>, random: &mut Rng) -> Orchestrators {
+        let settings = format!("{SOON_VISIBLE}{SETTINGS}");
+        let setting = Setting::start_on(&stores[0], random, "some", &settings).await;
+        let addresses: Vec<SocketAddr> = stores.iter().map(|_| lasting_address()).collect();
+        let balancer = Relay::start(setting.address, addresses.clone()).await;
+        let servers = stores.iter().map(|_| None).collect();
+        let mut orchestrators = Orchestrators { setting, servers, addresses, stores, _balancer: balancer };
+        for number in 0..orchestrators.servers.len() {
+            orchestrators.serve(number).await;
+        }
+        orchestrators
+    }
+
+    async fn serve(&mut self, number: usize) {
+        let mut arguments = self.setting.arguments();
+        let own: [OsString; 4] = [
+            "--listen".into(),
+            self.addresses[number].to_string().into(),
+            "--store".into(),
+            self.stores[number].clone().into(),
+        ];
+        arguments.extend(own);
+        let log = self.log(number);
+        let launch = Launch { arguments: &arguments, log: &log, failpoints: None, within: &[] };
+        let started = launch.start().await;
+        self.servers[number] = Some(started.unwrap_or_else(|status| panic!("{status}: {}", child::read(&log))));
+    }
+
+    fn log(&self, number: usize) -> std::path::PathBuf {
+        self.setting.path(&format!("server-{number}.log"))
+    }
+
+    async fn signal(&self, number: usize, signal: &str) {
+        let id = self.servers[number].as_ref().expect("it runs").id();
+        assert!(Command::new("kill").args([signal, &id.to_string()]).status().await.unwrap().success());
+    }
+
+    /// How often any server has said this.
+    fn said(&self, what: &str) -> usize {
+        (0..self.servers.len()).map(|number| child::read(&self.log(number)).matches(what).count()).sum()
+    }
+
+    /// Lets all orders end, and expects nothing to be wrong and enough to have happened.
+    async fn conclude(&self, load: Load) {
+        load.close();
+        let accepted = load.end().await;
+        let evidence = self.setting.settled(accepted).await;
+        assert_eq!(evidence.disagreements(INITIAL_STOCK), Vec::<String>::new());
+        let count = |status| evidence.with_status(status).count();
+        let (completed, compensated) = (count(SagaStatus::Completed), count(SagaStatus::Compensated));
+        assert!(completed > 0 && compensated > 0, "{completed} completed and {compensated} compensated");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_are_killed_lose_nothing_and_the_others_go_on_with_it() {
+    let mut random = seeded();
+    let store = test_postgres::database();
+    let mut all = Orchestrators::start(vec![store; 3], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    for _ in 0..6 {
+        load.wait_for(random.usize(10..30)).await;
+        let victim = random.usize(..3);
+        let server = all.servers[victim].take().expect("it was started again");
+        server.kill().await;
+        // Now and then it is back before anybody has noticed that it was away.
+        sleep(Duration::from_millis(random.u64(0..4_000))).await;
+        all.serve(victim).await;
+    }
+    all.conclude(load).await;
+    assert!(all.said("gives no sign of life") > 0, "nobody has taken over from anybody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_too_late_can_write_nothing() {
+    let mut random = seeded();
+    let store = test_postgres::database();
+    let all = Orchestrators::start(vec![store; 3], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    const REFUSED: &str = "a commit was refused, because another orchestrator has taken over";
+    // Whether a server tries to write before it sees that it is too late is a matter of a millisecond.
+    let mut freezes = 0;
+    while freezes < 2 || all.said(REFUSED) == 0 {
+        assert!(freezes < 20, "no stale write was tried");
+        freezes += 1;
+        load.wait_for(random.usize(10..30)).await;
+        let frozen = random.usize(..3);
+        let begun_anew = all.said("this one begins anew");
+        all.signal(frozen, "-STOP").await;
+        sleep(LEASE * 2).await;
+        all.signal(frozen, "-CONT").await;
+        until(async || (all.said("this one begins anew") > begun_anew).then_some(())).await;
+    }
+    all.conclude(load).await;
+    eprintln!("{} stale writes were refused in {freezes} freezes", all.said(REFUSED));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_in_order_hands_over_at_once() {
+    let mut random = seeded();
+    let store = test_postgres::database();
+    let mut all = Orchestrators::start(vec![store; 2], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    load.wait_for(40).await;
+    let server = all.servers[0].take().expect("it runs");
+    assert!(server.terminate().await.success());
+    load.wait_for(20).await;
+    all.conclude(load).await;
+    assert_eq!(all.said("gives no sign of life"), 0, "its sagas waited for the end of its lease");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_crashes_and_comes_back_loses_nothing() {
+    let mut random = seeded();
+    let mut postgres = Server::start(Durability::Full).unwrap();
+    let store = postgres.create_database().unwrap();
+    let all = Orchestrators::start(vec![store; 2], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    for _ in 0..4 {
+        load.wait_for(random.usize(10..30)).await;
+        postgres.stop(Stop::Immediate).unwrap();
+        sleep(Duration::from_millis(random.u64(0..3_000))).await;
+        postgres.start_again().unwrap();
+    }
+    all.conclude(load).await;
+    assert!(all.said("the store cannot take commits") > 0, "nobody has noticed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
+    let mut random = seeded();
+    let postgres = Server::start(Durability::None).unwrap();
+    let store = postgres.create_database().unwrap();
+    let relay = Relay::start(lasting_address(), vec![SocketAddr::from(([127, 0, 0, 1], postgres.port()))]).await;
+    let through_relay = store.replace(&format!(":{}/", postgres.port()), &format!(":{}/", relay.address.port()));
+    let all = Orchestrators::start(vec![through_relay, store.clone(), store], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    for _ in 0..2 {
+        load.wait_for(random.usize(10..30)).await;
+        let begun_anew = all.said("this one begins anew");
+        relay.cut();
+        sleep(LEASE * 3).await;
+        relay.heal();
+        until(async || (all.said("this one begins anew") > begun_anew).then_some(())).await;
+    }
+    all.conclude(load).await;
+    assert!(all.said("gives no sign of life") > 0, "nobody has taken over from it");
+}
+
+/// Chance from a seed that is printed with a failure.
+fn seeded() -> Rng {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let given = std::env::var("ORCHESTRATORS_SEED").ok();
+    let seed = given.map_or(u64::from(now.subsec_nanos()), |seed| seed.parse().expect("the seed is a number"));
+    eprintln!("seed {seed}; repeat with ORCHESTRATORS_SEED={seed} cargo test -p amends --test orchestrators");
+    Rng::with_seed(seed)
+}
