@@ -12,6 +12,7 @@
 //! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
 
 mod breaker;
+mod commits;
 mod exchange;
 mod intake;
 mod lanes;
@@ -30,6 +31,7 @@ use amends_core::machine::{
 };
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Dedupe, Outcome, Rest, StoreError, Write};
+use commits::Commits;
 use lanes::Lanes;
 use live::{Cause, Live, Staged};
 use serde_json::Value;
@@ -37,6 +39,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
+pub use commits::BatchId;
 pub use exchange::{CallId, Input, Loaded, Output, Reply, ReplyId, StartInput, Taken};
 pub use lanes::OutgoingCall;
 pub use live::is_settled;
@@ -60,16 +63,7 @@ pub struct Orchestrator {
     /// When the sagas in memory have something to do.
     timers: BTreeSet<(Timestamp, Uuid)>,
     lanes: Lanes,
-    /// Decided, for the next batch. A saga has at most one commit in here and in `committing` together.
-    batch: Vec<Commit>,
-    /// The batch on its way, kept in case the store cannot take it.
-    committing: Arc<[Commit]>,
-    /// Whether that batch may have been written: the store did not answer.
-    in_doubt: bool,
-    /// When the store is tried again, while it cannot take commits.
-    commit_retry_at: Option<Timestamp>,
-    /// Why the store could not take the last commit; nothing new is accepted meanwhile.
-    outage: Option<StoreError>,
+    commits: Commits,
     claim: Claim,
     /// Set when the engine is stopping: nothing new is taken up.
     closed: bool,
@@ -99,6 +93,7 @@ impl Orchestrator {
     /// An engine with nothing in memory. `seed` is where its chance comes from.
     #[must_use]
     pub fn new(settings: Settings, now: Timestamp, seed: u64) -> Orchestrator {
+        let commits = Commits::new(settings.commits_in_flight);
         Orchestrator {
             lanes: Lanes::new(&settings, now),
             settings,
@@ -108,11 +103,7 @@ impl Orchestrator {
             set_aside: BTreeSet::new(),
             waiters: BTreeMap::new(),
             timers: BTreeSet::new(),
-            batch: Vec::new(),
-            committing: Arc::default(),
-            in_doubt: false,
-            commit_retry_at: None,
-            outage: None,
+            commits,
             claim: Claim::At(now),
             closed: false,
             chance: fastrand::Rng::with_seed(seed),
@@ -128,8 +119,8 @@ impl Orchestrator {
             Input::Order { reply, saga, order } => self.want(saga, Cause::Caller(reply), Want::Order(order)),
             Input::Await { reply, saga } => self.wait(reply, saga),
             Input::Forget { reply, saga } => self.forget(reply, saga),
-            Input::Committed(Ok(outcomes)) => self.committed(outcomes),
-            Input::Committed(Err(error)) => self.commit_failed(error),
+            Input::Committed { batch, result: Ok(outcomes) } => self.committed(batch, outcomes),
+            Input::Committed { batch, result: Err(error) } => self.commit_failed(batch, error),
             Input::Freed => self.claim_by(now),
             Input::Claimed(result) => self.claimed(result),
             Input::Acquired { saga, result } => self.acquired(saga, result),
@@ -147,24 +138,8 @@ impl Orchestrator {
         }
         self.dispatch();
         self.claim_due();
-        self.send_batch();
-    }
-
-    /// Sends off what has gathered, unless a batch is on its way: that one comes first, again if it must.
-    fn send_batch(&mut self) {
-        let retries = self.commit_retry_at.take_if(|at| *at <= self.now).is_some();
-        if self.commit_retry_at.is_some() || (!self.committing.is_empty() && !retries) {
-            return;
-        }
-        if self.committing.is_empty() {
-            self.committing = std::mem::take(&mut self.batch).into();
-        }
-        if self.committing.is_empty() {
-            // Only starts had failed, and they were refused: the next one shows whether the store is back.
-            self.outage = None;
-        } else {
-            let batch = self.committing.clone();
-            self.outputs.push_back(if self.in_doubt { Output::CommitAgain(batch) } else { Output::Commit(batch) });
+        for (batch, offer, commits) in self.commits.offers(now) {
+            self.outputs.push_back(Output::Commit { batch, offer, commits });
         }
     }
 
@@ -188,7 +163,7 @@ impl Orchestrator {
             Claim::At(_) | Claim::OnItsWay { .. } => None,
         };
         let lanes = self.lanes.wake_at(self.now).filter(|_| !self.closed);
-        [timer, claim, self.commit_retry_at, lanes].into_iter().flatten().min()
+        [timer, claim, self.commits.wake_at(), lanes].into_iter().flatten().min()
     }
 
     /// What is in its hands.
@@ -196,7 +171,7 @@ impl Orchestrator {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             live_sagas: self.live.len(),
-            store_outage: self.outage.as_ref().map(ToString::to_string),
+            store_outage: self.commits.outage().map(ToString::to_string),
             participants: self.lanes.gauges(self.now),
         }
     }
@@ -204,7 +179,7 @@ impl Orchestrator {
     /// Whether nothing is on its way: no commit, no call.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.committing.is_empty() && self.batch.is_empty() && self.lanes.is_quiet()
+        self.commits.is_empty() && self.lanes.is_quiet()
     }
 
     // --- In ------------------------------------------------------------------------------------------------
@@ -233,7 +208,7 @@ impl Orchestrator {
 
     fn admit(&self, definition: &Definition, input: &Arc<Value>) -> Result<Identity, EngineError> {
         let identity = identify(definition, input).map_err(EngineError::BadInput)?;
-        match &self.outage {
+        match self.commits.outage() {
             Some(error) => Err(EngineError::Store(error.clone())),
             None if !self.has_room() => Err(EngineError::Overloaded),
             None => Ok(identity),
@@ -412,22 +387,12 @@ impl Orchestrator {
         });
         commit.writes.extend(extra);
         live.staged = Some(staged);
-        self.enqueue(commit);
+        self.commits.add(commit);
     }
 
-    fn enqueue(&mut self, commit: Commit) {
-        let has_another = || self.batch.iter().chain(self.committing.iter()).any(|other| other.saga == commit.saga);
-        debug_assert!(!has_another(), "saga {} has two commits at a time", commit.saga);
-        self.batch.push(commit);
-    }
-
-    /// The batch is durable: now, and not before, its calls are made and its callers are told.
-    fn committed(&mut self, outcomes: Vec<Outcome>) {
-        if self.outage.take().is_some() {
-            tracing::info!("the store takes commits again");
-        }
-        let batch = std::mem::take(&mut self.committing);
-        self.in_doubt = false;
+    /// A batch is durable: now, and not before, its calls are made and its callers are told.
+    fn committed(&mut self, batch: BatchId, outcomes: Vec<Outcome>) {
+        let batch = self.commits.durable(batch);
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
         for (commit, outcome) in batch.iter().zip(outcomes) {
             if self.set_aside.remove(&commit.saga) && self.wanted.contains_key(&commit.saga) {
@@ -582,21 +547,11 @@ impl Orchestrator {
         self.want(id, Cause::Itself, Want::Command(Command::Tick));
     }
 
-    fn commit_failed(&mut self, error: StoreError) {
+    fn commit_failed(&mut self, batch: BatchId, error: StoreError) {
         match &error {
-            StoreError::Unavailable(why) | StoreError::Unknown(why) => {
-                if self.outage.is_none() {
-                    tracing::error!(%why, "the store cannot take commits; they are offered again until it can");
-                }
-                self.in_doubt |= matches!(error, StoreError::Unknown(_));
-                self.outage = Some(error.clone());
-                self.commit_retry_at = Some(self.now.plus(STORE_RETRY_MS));
-                if !self.in_doubt {
-                    let committing = std::mem::take(&mut self.committing);
-                    self.committing = self.drop_starts(committing.to_vec(), &error).into();
-                }
-                let batch = std::mem::take(&mut self.batch);
-                self.batch = self.drop_starts(batch, &error);
+            StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+                let starts = self.commits.failed(batch, &error, self.now);
+                self.give_up(starts, &error);
             }
             StoreError::Fenced => {
                 tracing::warn!("a commit was refused, because another orchestrator has taken over");
@@ -606,9 +561,8 @@ impl Orchestrator {
         }
     }
 
-    /// Nothing of these was written, so the starts among them can be refused; everything else must be kept.
-    fn drop_starts(&mut self, commits: Vec<Commit>, error: &StoreError) -> Vec<Commit> {
-        let (starts, kept): (Vec<_>, Vec<_>) = commits.into_iter().partition(|commit| commit.birth.is_some());
+    /// Refuses starts of which nothing was written.
+    fn give_up(&mut self, starts: Vec<Commit>, error: &StoreError) {
         for start in starts {
             let Some(live) = self.live.remove(&start.saga) else { continue };
             let waiters = self.waiters.remove(&start.saga).unwrap_or_default();
@@ -616,7 +570,6 @@ impl Orchestrator {
             let causes = causes.chain(waiters.into_iter().map(Cause::Caller));
             self.disappoint(causes, &EngineError::Store(error.clone()));
         }
-        kept
     }
 
     /// Tells callers that what they asked for was not done.
@@ -630,10 +583,9 @@ impl Orchestrator {
 
     fn store_failed(&mut self, error: StoreError) {
         match error {
-            StoreError::Unavailable(why) | StoreError::Unknown(why) => {
-                tracing::error!(%why, "the store is not available")
-            }
-            StoreError::Fenced | StoreError::Damaged(_) => {
+            StoreError::Unavailable(why) => tracing::error!(%why, "the store is not available"),
+            // What it gave may be this engine's without its knowing: it must begin anew.
+            StoreError::Unknown(_) | StoreError::Fenced | StoreError::Damaged(_) => {
                 self.outputs.push_back(Output::Fatal(EngineError::Store(error)));
             }
         }

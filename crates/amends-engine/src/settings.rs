@@ -18,6 +18,8 @@ pub struct Settings {
     pub keep_ms: u64,
     /// How often the store is asked for what is due, at the least.
     pub sweep_ms: u64,
+    /// Batches of commits on their way to the store at once.
+    pub commits_in_flight: usize,
     /// Sagas in memory above which no new one is accepted.
     pub live_sagas: usize,
     /// Addresses of the server itself: no participant may be there.
@@ -69,6 +71,7 @@ impl Default for Settings {
             visibility_ms: 60_000,
             keep_ms: 10_000,
             sweep_ms: 500,
+            commits_in_flight: 1,
             live_sagas: 50_000,
             own_addresses: Vec::new(),
         }

@@ -17,6 +17,7 @@ use amends_failpoints::failpoint;
 use amends_store::{Incarnation, Item, Patience, Store, StoreError, StoredDefinition, Views};
 use catalogue::Catalogue;
 use driver::{Clock, Driver, Letter};
+use futures_util::stream::FuturesUnordered;
 use neighbours::{Answer, Neighbour};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,7 +110,8 @@ impl Engine {
     /// # Errors
     /// Where the store fails, or TLS cannot be set up.
     pub async fn start(options: EngineOptions) -> Result<Engine, EngineError> {
-        let EngineOptions { store, views, settings } = options;
+        let EngineOptions { store, views, mut settings } = options;
+        settings.commits_in_flight = store.commits_in_flight();
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
         let clock = Clock::start(store.time().await?);
@@ -149,7 +151,7 @@ impl Engine {
             gauges: publish_gauges,
             failure: publish_failure,
             is_fenced: false,
-            committing: None,
+            committing: FuturesUnordered::new(),
             stopping: None,
         };
         tokio::spawn(driver.run());

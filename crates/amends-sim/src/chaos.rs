@@ -14,7 +14,7 @@ pub(crate) struct Chaos {
     pub(crate) freeze: u32,
     /// The store refuses for now; nothing was written.
     pub(crate) refuse_store: u32,
-    /// The store, one that several processes share, does not say what became of a commit.
+    /// The store, one that several processes share, does not say what became of a commit or of what it was asked for.
     pub(crate) lose_commit: u32,
     /// The store takes its time.
     pub(crate) slow_store: u32,
@@ -55,6 +55,8 @@ pub(crate) struct Chaos {
 pub(crate) struct Plan {
     /// Orchestrators. With one, the store is the embedded one: a new process takes the store over at once.
     pub(crate) processes: usize,
+    /// Commits that may be on their way to the store at once.
+    pub(crate) commits: usize,
     /// Sagas that clients start.
     pub(crate) sagas: usize,
     /// Definitions.
@@ -93,8 +95,10 @@ impl Plan {
             amnesia: some(rng, 15),
             people: some(rng, 150),
         };
+        let processes = if rng.bool() { 1 } else { rng.usize(2..=3) };
         Plan {
-            processes: if rng.bool() { 1 } else { rng.usize(2..=3) },
+            processes,
+            commits: if processes == 1 { 1 } else { rng.usize(1..=3) },
             sagas: rng.usize(1..=6),
             definitions: rng.usize(1..=2),
             places: rng.usize(1..=4),

@@ -103,7 +103,7 @@ impl Process {
     /// Hands something in. It is lost on the dead.
     pub(crate) fn hand_in(&mut self, now: Timestamp, input: Input) {
         let now = self.clock(now);
-        self.is_recovering &= !matches!(input, Input::Committed(_));
+        self.is_recovering &= !matches!(input, Input::Committed { .. });
         match &mut self.state {
             State::Running(orchestrator) => orchestrator.handle(now, input),
             State::Frozen { backlog, .. } => backlog.push(input),

@@ -24,3 +24,9 @@ fn a_seed_is_a_run() {
         assert_eq!(format!("{:?}", runs[0].coverage), format!("{:?}", runs[1].coverage));
     }
 }
+
+/// A claim whose answer was lost left its sagas to an orchestrator that did not know of them.
+#[test]
+fn what_a_claim_gave_is_not_lost_with_its_answer() {
+    drop(check(623));
+}

@@ -105,7 +105,13 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> World {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::draw(&mut rng);
-        let mut settings = Settings { sweep_ms: 5_000, visibility_ms: 1_500, keep_ms: 500, ..Settings::default() };
+        let mut settings = Settings {
+            sweep_ms: 5_000,
+            visibility_ms: 1_500,
+            keep_ms: 500,
+            commits_in_flight: plan.commits,
+            ..Settings::default()
+        };
         for name in PARTICIPANTS {
             let url = format!("http://{name}.invalid").parse().expect("an address");
             let mut participant = Participant::at(url);

@@ -64,6 +64,11 @@ pub trait Store: Send + Sync {
     /// until `request.invisible_until`. Messages of sagas that another incarnation owns are that one's to receive.
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError>;
 
+    /// How many commits it can work on at once.
+    fn commits_in_flight(&self) -> usize {
+        1
+    }
+
     /// For how long an incarnation is taken to live without a sign of life; `None` where the store is one process's, which
     /// holds it for as long as it lives.
     fn lease(&self) -> Option<Duration> {

@@ -170,9 +170,8 @@ async fn lend(pool: &Pool<Connector>) -> Result<Object<Connector>, StoreError> {
     })
 }
 
-/// Commits a transaction whose writes can be done twice without harm: where the answer is lost, the caller comes again.
 async fn commit_of(link: &Link) -> Result<(), Failure> {
-    Ok(link.commit().await?)
+    link.commit().await.map_err(Failure::at_commit)
 }
 
 /// Brings the store at `url` to this program's schema without serving it, and says from where to where.
@@ -218,6 +217,11 @@ impl Store for PostgresStore {
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
         transact!(self.writers, link => ownership::receive(link, me, &request))
+    }
+
+    fn commits_in_flight(&self) -> usize {
+        // One connection is left for what is claimed and received.
+        self.writers.status().max_size.saturating_sub(1).max(1)
     }
 
     fn lease(&self) -> Option<Duration> {

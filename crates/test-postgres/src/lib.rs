@@ -200,8 +200,9 @@ fn end_with_this_process(server: &Server) {
         std::process::id()
     );
     let mut watcher = Command::new("setsid");
-    watcher.args(["sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    watcher.spawn().expect("a shell can be started");
+    // It forks, so that what waits is no child of this process.
+    watcher.args(["--fork", "sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    watcher.status().expect("a shell can be started");
 }
 
 /// Makes a new database on the server at `address` and returns its address.

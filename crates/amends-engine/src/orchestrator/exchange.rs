@@ -1,12 +1,13 @@
 //! What is handed in to the orchestrator, and what it hands out.
 
+use super::BatchId;
 use super::lanes::OutgoingCall;
 use crate::{EngineError, Order, Snapshot};
 use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
-use amends_store::{Commit, Incarnation, Outcome, Receive, Received, Record, StoreError};
+use amends_store::{Commit, Incarnation, Offer, Outcome, Receive, Received, Record, StoreError};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,8 +47,13 @@ pub enum Input {
     },
     /// Sagas of another orchestrator that has ended are due.
     Freed,
-    /// The batch of [`Output::Commit`] or [`Output::CommitAgain`] was committed, or not.
-    Committed(Result<Vec<Outcome>, StoreError>),
+    /// The batch of an [`Output::Commit`] was committed, or not.
+    Committed {
+        /// Which.
+        batch: BatchId,
+        /// What came of it.
+        result: Result<Vec<Outcome>, StoreError>,
+    },
     /// The answer to [`Output::Claim`].
     Claimed(Result<(Vec<Loaded>, Option<Timestamp>), StoreError>),
     /// The answer to [`Output::Acquire`].
@@ -117,10 +123,15 @@ pub enum Taken {
 /// What is to be done.
 #[derive(Debug)]
 pub enum Output {
-    /// Commit this batch; no other is given until the result is handed in.
-    Commit(Arc<[Commit]>),
-    /// Offer this batch again, because the store did not say what became of it.
-    CommitAgain(Arc<[Commit]>),
+    /// Commit a batch, or offer one again of which the store did not say what became.
+    Commit {
+        /// Which.
+        batch: BatchId,
+        /// Whether it may have been written.
+        offer: Offer,
+        /// What it is.
+        commits: Arc<[Commit]>,
+    },
     /// Claim what is due.
     Claim {
         /// How many at most.

@@ -154,7 +154,7 @@ impl Orchestrator {
         tracing::error!(saga = %record.id, why, "a saga cannot be read and is set aside as a dead letter");
         self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
         self.set_aside.insert(record.id);
-        self.enqueue(writes::quarantine(record, why, self.now));
+        self.commits.add(writes::quarantine(record, why, self.now));
     }
 
     pub(super) fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {
@@ -167,7 +167,13 @@ impl Orchestrator {
             }
             Err(error) => {
                 self.lanes.not_received(participant, self.now.plus(self.settings.sweep_ms), self.now);
-                self.store_failed(error);
+                match error {
+                    // Messages that it may have given come again when they are visible again.
+                    StoreError::Unavailable(why) | StoreError::Unknown(why) => {
+                        tracing::error!(%why, "the store is not available");
+                    }
+                    StoreError::Fenced | StoreError::Damaged(_) => self.store_failed(error),
+                }
             }
         }
     }

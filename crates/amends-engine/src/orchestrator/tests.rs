@@ -836,7 +836,7 @@ fn whoever_asks_for_what_the_store_cannot_give_is_not_left_waiting() {
 #[test]
 fn an_engine_that_has_lost_its_store_goes_no_further() {
     let told: [fn(StoreError) -> Input; 4] = [
-        |error| Input::Committed(Err(error)),
+        |error| Input::Committed { batch: 1, result: Err(error) },
         |error| Input::Claimed(Err(error)),
         |error| Input::Acquired { saga: uuid::Uuid::from_u128(1), result: Err(error) },
         |error| Input::Received { participant: "one".into(), result: Err(error) },

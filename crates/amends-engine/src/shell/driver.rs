@@ -2,13 +2,14 @@
 
 use super::{Committed, Gauges, catalogue::Catalogue};
 use crate::egress::Egress;
-use crate::orchestrator::{Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, Taken};
+use crate::orchestrator::{BatchId, Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, Taken};
 use crate::{EngineError, Settings};
 use amends_core::answer::Answer;
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
-use amends_store::{Acquired, Incarnation, Record, Store, StoreError};
-use futures_util::FutureExt;
+use amends_store::{Acquired, Commit, Incarnation, Offer, Record, Store, StoreError};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -98,15 +99,15 @@ pub(super) struct Driver {
     pub(super) announcements: broadcast::Sender<Arc<Committed>>,
     pub(super) gauges: watch::Sender<Gauges>,
     pub(super) failure: watch::Sender<Option<EngineError>>,
-    /// Whether another orchestrator has taken over from this incarnation.
+    /// Whether this incarnation is at its end: another one has taken over, or it is not known what it owns.
     pub(super) is_fenced: bool,
-    /// The batch on its way. The driver waits for it itself: a task between the store and the driver would be two more
+    /// The batches on their way. The driver waits for them itself: a task between the store and the driver would be two more
     /// changes of thread in every step of every saga.
-    pub(super) committing: Option<Committing>,
+    pub(super) committing: FuturesUnordered<Committing>,
     pub(super) stopping: Option<Stopping>,
 }
 
-type Committing = Pin<Box<dyn Future<Output = Letter> + Send>>;
+pub(super) type Committing = Pin<Box<dyn Future<Output = Letter> + Send>>;
 
 /// The engine is on its way out.
 pub(super) struct Stopping {
@@ -123,7 +124,7 @@ impl Driver {
             let wake_at = self.wake_at(gauges_at);
             tokio::select! {
                 count = self.incoming.recv_many(&mut letters, LETTERS) => if count == 0 { return },
-                letter = committed(&mut self.committing) => letters.push(letter),
+                Some(letter) = self.committing.next() => letters.push(letter),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             let now = self.clock.now();
@@ -163,18 +164,14 @@ impl Driver {
     /// Drops everything that the incarnation held, which others work on by now, and goes on as a new one. Returns whether
     /// there is still somebody who wants it to.
     async fn begin_anew(&mut self) -> bool {
-        tracing::warn!("another orchestrator has taken over this one's sagas; this one begins anew");
+        tracing::warn!("this one begins anew: another orchestrator has taken over, or the store has lost an answer");
         self.life += 1;
-        self.committing = None;
+        self.committing = FuturesUnordered::new();
         let fenced = || EngineError::Store(StoreError::Fenced);
         std::mem::take(&mut self.callers).into_values().for_each(|caller| refuse(caller, fenced()));
         loop {
-            let me = Uuid::now_v7();
-            match self.store.enlist(me, self.clock.now()).await {
-                Ok(()) => {
-                    self.me.send_replace(me);
-                    break;
-                }
+            match self.enlist_anew().await {
+                Ok(()) => break,
                 Err(error) => tracing::warn!(%error, "the store does not take this orchestrator; it tries again"),
             }
             // Whoever asks meanwhile is told at once, and may ask another.
@@ -200,6 +197,17 @@ impl Driver {
             self.orchestrator.close();
         }
         true
+    }
+
+    /// Gives up what the incarnation had, unless another one has taken it already, and enlists as a new one.
+    async fn enlist_anew(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let before = *self.me.borrow();
+        self.store.retire(before, now).await?;
+        let me = Uuid::now_v7();
+        self.store.enlist(me, now).await?;
+        self.me.send_replace(me);
+        Ok(())
     }
 
     fn wake_at(&self, gauges_at: Instant) -> Instant {
@@ -244,17 +252,9 @@ impl Driver {
         let store = self.store.clone();
         let (me, now, life) = (*self.me.borrow(), self.clock.now(), self.life);
         match output {
-            Output::CommitAgain(batch) => {
-                let committed = async move { Input::Committed(store.commit_again(me, batch).await) };
-                self.committing = Some(Box::pin(letter(life, committed)));
-            }
-            Output::Commit(batch) => {
-                self.committing = Some(Box::pin(letter(life, async move {
-                    failpoint!(async CommitBefore);
-                    let committed = store.commit(me, batch).await;
-                    failpoint!(async CommitAfter);
-                    Input::Committed(committed)
-                })));
+            Output::Commit { batch, offer, commits } => {
+                let committed = commit_one(store, me, batch, offer, commits);
+                self.committing.push(Box::pin(letter(life, committed)));
             }
             Output::Claim { limit } => {
                 let catalogue = self.catalogue.clone();
@@ -304,7 +304,9 @@ impl Driver {
                     let _nobody_listens = self.announcements.send(Arc::new(Committed { saga, events }));
                 }
             }
-            Output::Fatal(EngineError::Store(StoreError::Fenced)) if self.store.lease().is_some() => {
+            Output::Fatal(EngineError::Store(StoreError::Fenced | StoreError::Unknown(_)))
+                if self.store.lease().is_some() =>
+            {
                 self.is_fenced = true;
             }
             Output::Fatal(error) => {
@@ -337,12 +339,20 @@ fn refuse(caller: oneshot::Sender<Result<Reply, EngineError>>, error: EngineErro
     let _nobody_waits = caller.send(Err(error));
 }
 
-/// Waits for the batch that is on its way; for ever if there is none.
-async fn committed(committing: &mut Option<Committing>) -> Letter {
-    let Some(batch) = committing else { return std::future::pending().await };
-    let letter = batch.await;
-    *committing = None;
-    letter
+async fn commit_one(
+    store: Arc<dyn Store>,
+    me: Incarnation,
+    batch: BatchId,
+    offer: Offer,
+    commits: Arc<[Commit]>,
+) -> Input {
+    failpoint!(async CommitBefore);
+    let result = match offer {
+        Offer::First => store.commit(me, commits).await,
+        Offer::Again => store.commit_again(me, commits).await,
+    };
+    failpoint!(async CommitAfter);
+    Input::Committed { batch, result }
 }
 
 async fn call_one(egress: Arc<Egress>, call: OutgoingCall) -> Input {

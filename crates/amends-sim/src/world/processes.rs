@@ -162,11 +162,7 @@ impl World {
 
     fn carry_out(&mut self, process: ProcessId, output: Output) -> Result<(), Violation> {
         match output {
-            Output::Commit(_)
-            | Output::CommitAgain(_)
-            | Output::Claim { .. }
-            | Output::Acquire { .. }
-            | Output::Receive(_) => {
+            Output::Commit { .. } | Output::Claim { .. } | Output::Acquire { .. } | Output::Receive(_) => {
                 let found = &self.processes[process];
                 let (life, incarnation) = (found.life, found.incarnation);
                 let slow = self.plan.chaos.slow_store;
@@ -179,6 +175,13 @@ impl World {
             Output::Fatal(EngineError::Store(StoreError::Fenced)) => {
                 // It was taken over. It drops everything and begins anew.
                 self.processes[process].state = State::Dead;
+                self.after(1, Happening::Starts(process));
+            }
+            Output::Fatal(EngineError::Store(StoreError::Unknown(_))) => {
+                // It does not know what it owns: it gives up everything and begins anew.
+                let incarnation = self.processes[process].incarnation;
+                self.processes[process].state = State::Dead;
+                self.retire(incarnation);
                 self.after(1, Happening::Starts(process));
             }
             Output::Fatal(error) => return Err(format!("process {process} cannot go on: {error}")),
@@ -202,21 +205,44 @@ impl World {
         });
         let now = self.processes[life.process].clock(self.now);
         let input = match output {
-            Output::Commit(batch) => Input::Committed(match self.fate_of_commit() {
-                Fate::Answered => self.commit(incarnation, batch, Offer::First, refused)?,
-                Fate::AnswerLost => {
-                    let written = self.commit(incarnation, batch, Offer::First, refused)?;
-                    written.and(Err(StoreError::Unknown("the connection broke".into())))
-                }
-                Fate::Lost { arrives_ms } => {
-                    // It may arrive after all, when nobody waits for it any more.
-                    if let Some(ms) = arrives_ms {
-                        self.after(ms, Happening::Ghost { incarnation, batch });
+            Output::Commit { batch, offer: Offer::First, commits } => {
+                let result = match self.fate_of_commit() {
+                    Fate::Answered => self.commit(incarnation, commits, Offer::First, refused)?,
+                    Fate::AnswerLost => {
+                        let written = self.commit(incarnation, commits, Offer::First, refused)?;
+                        written.and(Err(StoreError::Unknown("the connection broke".into())))
                     }
-                    Err(StoreError::Unknown("the connection broke".into()))
-                }
-            }),
-            Output::CommitAgain(batch) => Input::Committed(self.commit(incarnation, batch, Offer::Again, refused)?),
+                    Fate::Lost { arrives_ms } => {
+                        // It may arrive after all, when nobody waits for it any more.
+                        if let Some(ms) = arrives_ms {
+                            self.after(ms, Happening::Ghost { incarnation, batch: commits });
+                        }
+                        Err(StoreError::Unknown("the connection broke".into()))
+                    }
+                };
+                Input::Committed { batch, result }
+            }
+            Output::Commit { batch, offer: Offer::Again, commits } => {
+                Input::Committed { batch, result: self.commit(incarnation, commits, Offer::Again, refused)? }
+            }
+            Output::Claim { limit } if self.loses_answer() => {
+                self.coverage.met("claim done, its answer lost");
+                let claimed = refused.map_or_else(|| done(self.store.claim(incarnation, now, limit)), Err);
+                Input::Claimed(claimed.and(Err(StoreError::Unknown("the connection broke".into()))))
+            }
+            Output::Acquire { saga } if self.loses_answer() => {
+                self.coverage.met("acquire done, its answer lost");
+                let acquired = refused.map_or_else(|| done(self.store.acquire(incarnation, saga)), Err);
+                let result = acquired.and(Err(StoreError::Unknown("the connection broke".into())));
+                Input::Acquired { saga, result }
+            }
+            Output::Receive(request) if self.loses_answer() => {
+                self.coverage.met("receive done, its answer lost");
+                let participant = request.participant.clone();
+                let received = refused.map_or_else(|| done(self.store.receive(incarnation, request)), Err);
+                let result = received.and(Err(StoreError::Unknown("the connection broke".into())));
+                Input::Received { participant, result }
+            }
             Output::Claim { limit } => {
                 let claimed = refused.map_or_else(|| done(self.store.claim(incarnation, now, limit)), Err);
                 Input::Claimed(claimed.map(|claimed| self.load_claimed(incarnation, claimed)))
@@ -276,9 +302,13 @@ impl World {
         Ok(result)
     }
 
-    /// Whether the store answers a commit. An embedded one always does.
+    /// Whether an answer of the store is lost. An embedded one's never is.
+    fn loses_answer(&mut self) -> bool {
+        self.processes.len() > 1 && self.strikes(self.plan.chaos.lose_commit)
+    }
+
     fn fate_of_commit(&mut self) -> Fate {
-        if self.processes.len() == 1 || !self.strikes(self.plan.chaos.lose_commit) {
+        if !self.loses_answer() {
             return Fate::Answered;
         }
         if self.rng.bool() {
@@ -368,8 +398,8 @@ enum Fate {
 /// The names of the places before and after an output at which a process can die.
 fn point(output: &Output) -> Option<(&'static str, &'static str)> {
     Some(match output {
-        Output::Commit(_) => ("killed before commit", "killed after commit"),
-        Output::CommitAgain(_) => ("killed before commit again", "killed after commit again"),
+        Output::Commit { offer: Offer::First, .. } => ("killed before commit", "killed after commit"),
+        Output::Commit { offer: Offer::Again, .. } => ("killed before commit again", "killed after commit again"),
         Output::Claim { .. } => ("killed before claim", "killed after claim"),
         Output::Acquire { .. } => ("killed before acquire", "killed after acquire"),
         Output::Receive(_) => ("killed before receive", "killed after receive"),

@@ -8,7 +8,8 @@ use amends_core::lint;
 use amends_core::machine::{Direction, Event};
 use amends_core::time::Timestamp;
 use amends_store::{
-    Acquired, MemoryStore, Outcome, Processes, Record, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Acquired, MemoryStore, Offer, Outcome, Processes, Record, Store, StoreError, StoredDefinition, Summary, Views,
+    Which,
 };
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -207,24 +208,23 @@ impl World {
 
     fn carry_out(&mut self, output: Output) {
         match output {
-            Output::Commit(_) if self.store_fails > 0 => {
+            Output::Commit { batch, .. } if self.store_fails > 0 => {
                 self.store_fails -= 1;
-                let error = StoreError::Unavailable("the disk is full".into());
-                self.hand_in(1, Input::Committed(Err(error)));
+                let result = Err(StoreError::Unavailable("the disk is full".into()));
+                self.hand_in(1, Input::Committed { batch, result });
             }
-            Output::Commit(batch) if self.stale_batches > 0 => {
+            Output::Commit { batch, commits, .. } if self.stale_batches > 0 => {
                 self.stale_batches -= 1;
-                let outcomes = batch.iter().map(|_| Outcome::Stale).collect();
-                self.hand_in(self.commit_answer_ms, Input::Committed(Ok(outcomes)));
+                let result = Ok(commits.iter().map(|_| Outcome::Stale).collect());
+                self.hand_in(self.commit_answer_ms, Input::Committed { batch, result });
             }
-            Output::CommitAgain(batch) => {
-                let outcomes = done(self.store.commit_again(self.me, batch));
-                self.hand_in(self.commit_answer_ms, Input::Committed(outcomes));
-            }
-            Output::Commit(batch) => {
-                self.commits += batch.len();
-                let outcomes = done(self.store.commit(self.me, batch));
-                self.hand_in(self.commit_answer_ms, Input::Committed(outcomes));
+            Output::Commit { batch, offer, commits } => {
+                self.commits += commits.len();
+                let result = match offer {
+                    Offer::First => done(self.store.commit(self.me, commits)),
+                    Offer::Again => done(self.store.commit_again(self.me, commits)),
+                };
+                self.hand_in(self.commit_answer_ms, Input::Committed { batch, result });
             }
             Output::Claim { limit } => {
                 let claimed = self.read(|world| done(world.store.claim(world.me, world.now, limit)));

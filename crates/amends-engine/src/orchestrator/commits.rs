@@ -1,0 +1,122 @@
+//! What is decided and not durable yet: what gathers for the next batch, and the batches on their way to the store.
+//!
+//! A batch never waits to be filled: whatever has gathered goes as soon as there is a place for it. One that the store could
+//! not take is offered again, until it is known what became of it.
+
+use super::STORE_RETRY_MS;
+use amends_core::time::Timestamp;
+use amends_store::{Commit, Offer, StoreError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Tells batches apart.
+pub type BatchId = u64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Commits {
+    /// How many batches may be on their way at once.
+    most: usize,
+    /// Decided, for the next batch. A saga has at most one commit in here and in all batches together.
+    gathered: Vec<Commit>,
+    batches: BTreeMap<BatchId, Batch>,
+    next: BatchId,
+    /// When what failed is offered again.
+    retry_at: Option<Timestamp>,
+    /// Why the store could not take the last batch; nothing new is accepted meanwhile.
+    outage: Option<StoreError>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    commits: Arc<[Commit]>,
+    offer: Offer,
+    has_failed: bool,
+}
+
+impl Commits {
+    pub(super) fn new(most: usize) -> Commits {
+        Commits { most, gathered: Vec::new(), batches: BTreeMap::new(), next: 1, retry_at: None, outage: None }
+    }
+
+    pub(super) fn add(&mut self, commit: Commit) {
+        let on_their_way = || self.batches.values().flat_map(|batch| batch.commits.iter());
+        let has_another = || self.gathered.iter().chain(on_their_way()).any(|other| other.saga == commit.saga);
+        debug_assert!(!has_another(), "saga {} has two commits at a time", commit.saga);
+        self.gathered.push(commit);
+    }
+
+    /// What is to be offered to the store now.
+    pub(super) fn offers(&mut self, now: Timestamp) -> Vec<(BatchId, Offer, Arc<[Commit]>)> {
+        let mut offers = Vec::new();
+        if self.retry_at.take_if(|at| *at <= now).is_some() {
+            for (id, batch) in self.batches.iter_mut().filter(|(_, batch)| batch.has_failed) {
+                batch.has_failed = false;
+                offers.push((*id, batch.offer, batch.commits.clone()));
+            }
+            if offers.is_empty() {
+                // Only starts had failed, and they were refused: the next one shows whether the store is back.
+                self.outage = None;
+            }
+        }
+        if self.outage.is_none() && self.batches.len() < self.most && !self.gathered.is_empty() {
+            let commits: Arc<[Commit]> = std::mem::take(&mut self.gathered).into();
+            let batch = Batch { commits: commits.clone(), offer: Offer::First, has_failed: false };
+            self.batches.insert(self.next, batch);
+            offers.push((self.next, Offer::First, commits));
+            self.next += 1;
+        }
+        offers
+    }
+
+    /// The batch is durable, and no business of this any more.
+    pub(super) fn durable(&mut self, batch: BatchId) -> Arc<[Commit]> {
+        if self.outage.take().is_some() {
+            tracing::info!("the store takes commits again");
+        }
+        self.batches.remove(&batch).map(|batch| batch.commits).unwrap_or_default()
+    }
+
+    /// The store could not take a batch, and it is offered again later. Returns the starts that are given up, for nothing of
+    /// them was written; everything else must be kept, and starts too where that is not known.
+    pub(super) fn failed(&mut self, id: BatchId, error: &StoreError, now: Timestamp) -> Vec<Commit> {
+        if self.outage.is_none() {
+            tracing::error!(%error, "the store cannot take commits; they are offered again until it can");
+        }
+        self.outage = Some(error.clone());
+        self.retry_at.get_or_insert(now.plus(STORE_RETRY_MS));
+        let (mut starts, kept) = starts_apart(std::mem::take(&mut self.gathered));
+        self.gathered = kept;
+        let Some(mut batch) = self.batches.remove(&id) else { return starts };
+        batch.has_failed = true;
+        if matches!(error, StoreError::Unknown(_)) {
+            batch.offer = Offer::Again;
+        }
+        if batch.offer == Offer::First {
+            let (given_up, kept) = starts_apart(batch.commits.iter().cloned());
+            starts.extend(given_up);
+            batch.commits = kept.into();
+        }
+        if !batch.commits.is_empty() {
+            self.batches.insert(id, batch);
+        }
+        starts
+    }
+
+    pub(super) fn outage(&self) -> Option<&StoreError> {
+        self.outage.as_ref()
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+        self.retry_at
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.gathered.is_empty() && self.batches.is_empty()
+    }
+}
+
+/// The starts among commits, and the others.
+fn starts_apart(commits: impl IntoIterator<Item = Commit>) -> (Vec<Commit>, Vec<Commit>) {
+    commits.into_iter().partition(|commit| commit.birth.is_some())
+}
