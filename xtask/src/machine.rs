@@ -15,7 +15,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         what: "a C compiler with its headers, for the bundled SQLite and for ring",
         package: "build-essential",
@@ -27,6 +27,11 @@ const NEEDS: [Need; 5] = [
         what: "PostgreSQL, for the store that several orchestrators share",
         package: "postgresql",
         present: test_postgres::is_installed,
+    },
+    Need {
+        what: "PgBouncer, to test the store behind a pooler",
+        package: "pgbouncer",
+        present: test_postgres::has_pooler,
     },
     Need {
         what: "Python with virtual environments, for schemathesis",

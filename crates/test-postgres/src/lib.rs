@@ -4,6 +4,9 @@
 //! port of the loopback and nowhere else. PostgreSQL refuses to run as root; where this process is root, it runs as the user
 //! that the packages made for it.
 
+mod pooler;
+
+pub use pooler::{Pooler, has_pooler};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -132,6 +135,29 @@ impl Server {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Has it take TLS connections, and nothing else, with a certificate of its own for `localhost`. Returns where that lies.
+    ///
+    /// # Errors
+    /// Where the certificate cannot be made or the server does not start with it.
+    pub fn require_tls(&mut self) -> io::Result<PathBuf> {
+        self.stop(Stop::Fast)?;
+        let (certificate, key) = (self.data().join("server.crt"), self.data().join("server.key"));
+        let mut openssl = self.programs.run("/usr/bin/openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        finish(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate), "openssl")?;
+        let settings = self.data().join("postgresql.conf");
+        let written = fs::read_to_string(&settings)?;
+        fs::write(&settings, format!("{written}\nssl = on\n"))?;
+        fs::write(self.data().join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n")?;
+        self.start_again()?;
+        // The server's folder is its own; whoever connects must be able to read the certificate.
+        let copy = self.folder.path().join("server.crt");
+        fs::copy(certificate, &copy)?;
+        Ok(copy)
+    }
+
     /// Its port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -231,7 +257,11 @@ impl Programs {
     }
 
     fn command(&self, program: &str) -> Command {
-        let path = self.folder.join(program);
+        self.run(self.folder.join(program))
+    }
+
+    fn run(&self, path: impl AsRef<Path>) -> Command {
+        let path = path.as_ref();
         let mut command = match self.run_as {
             None => Command::new(path),
             Some(user) => {

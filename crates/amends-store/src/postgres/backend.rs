@@ -85,3 +85,23 @@ impl AsyncWrite for PlainStream {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_direct;
+    use test_postgres::{Durability, Pooler, Server};
+    use tokio_postgres::NoTls;
+
+    /// Statements that were prepared behind a pooler would be another's, or nobody's.
+    #[tokio::test]
+    async fn a_pooler_is_told_from_a_server() {
+        let server = Server::start(Durability::None).unwrap();
+        let pooler = Pooler::start(&server, 1).unwrap();
+        let url = server.url("postgres");
+        for (url, expected) in [(pooler.url(&server, &url), false), (url, true)] {
+            let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+            tokio::spawn(connection);
+            assert_eq!(is_direct(&client).await.unwrap(), expected, "{url}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What only a store on PostgreSQL does: leases, several schemas' worth of starting, poolers and TLS.
+
+#![cfg(test)]
+
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+use amends_store::{
+    Birth, Commit, Item, Outcome, Patience, PostgresError, PostgresOptions, PostgresStore, Rest, Row, Store,
+    StoreError, StoredEvents, Views, migrate_postgres,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use test_postgres::{Durability, Pooler, Server};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+const LEASE: Duration = Duration::from_millis(400);
+const NOW: Timestamp = Timestamp(1_000);
+
+async fn open(url: &str) -> PostgresStore {
+    PostgresStore::open(PostgresOptions { lease: LEASE, ..PostgresOptions::new(url) }).await.unwrap()
+}
+
+fn birth(saga: Uuid, rest: Rest) -> Commit {
+    let birth = Birth {
+        definition: "order".into(),
+        version: "v1".into(),
+        key: saga.to_string(),
+        fingerprint: "one".into(),
+        dedupe: None,
+        created_at: NOW,
+    };
+    Commit {
+        saga,
+        after: 0,
+        birth: Some(birth),
+        events: Some(StoredEvents { count: 1, at: NOW, body: b"[]".to_vec() }),
+        row: Row { status: Status::Running, paused: false, reason: None, rest },
+        writes: Vec::new(),
+        counts: Vec::new(),
+    }
+}
+
+fn following(saga: Uuid, after: u64, rest: Rest) -> Commit {
+    Commit { after, birth: None, ..birth(saga, rest) }
+}
+
+async fn commit(store: &PostgresStore, who: Uuid, commit: Commit) -> Result<Outcome, StoreError> {
+    Ok(store.commit(who, vec![commit].into()).await?.remove(0))
+}
+
+/// Whoever gives no sign of life loses what it owns, and cannot write any more when it comes back.
+#[tokio::test]
+async fn a_lease_that_runs_out_is_taken_over() {
+    let store = open(&test_postgres::database()).await;
+    let (silent, other, saga) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    store.enlist(silent, NOW).await.unwrap();
+    assert_eq!(commit(&store, silent, birth(saga, Rest::Owned)).await.unwrap(), Outcome::Committed);
+    store.enlist(other, NOW).await.unwrap();
+    assert_eq!(store.take_over().await.unwrap(), 0, "it may be alive");
+    for _ in 0..4 {
+        sleep(LEASE / 2).await;
+        store.renew(other).await.unwrap();
+    }
+    assert_eq!(store.take_over().await.unwrap(), 1);
+    assert_eq!(store.take_over().await.unwrap(), 0, "once is enough");
+    assert!(matches!(store.renew(silent).await, Err(StoreError::Fenced)));
+    let late = commit(&store, silent, following(saga, 1, Rest::Owned)).await;
+    assert!(matches!(late, Err(StoreError::Fenced)), "{late:?}");
+    let now = store.time().await.unwrap();
+    let claimed = store.claim(other, now, 10).await.unwrap();
+    assert_eq!(claimed.records.iter().map(|record| record.id).collect::<Vec<_>>(), [saga]);
+    assert_eq!(commit(&store, other, following(saga, 1, Rest::Owned)).await.unwrap(), Outcome::Committed);
+}
+
+/// A sign of life in time keeps everything where it is.
+#[tokio::test]
+async fn a_lease_that_is_renewed_is_kept() {
+    let store = open(&test_postgres::database()).await;
+    let (me, saga) = (Uuid::now_v7(), Uuid::now_v7());
+    store.enlist(me, NOW).await.unwrap();
+    assert_eq!(commit(&store, me, birth(saga, Rest::Owned)).await.unwrap(), Outcome::Committed);
+    for _ in 0..6 {
+        sleep(LEASE / 2).await;
+        store.renew(me).await.unwrap();
+        assert_eq!(store.take_over().await.unwrap(), 0);
+    }
+    assert_eq!(commit(&store, me, following(saga, 1, Rest::Owned)).await.unwrap(), Outcome::Committed);
+}
+
+/// A dead one's sagas are handed out whole, however many there are, also where whoever began to do so has died over it.
+#[tokio::test]
+async fn many_sagas_are_handed_out() {
+    let store = open(&test_postgres::database()).await;
+    let me = Uuid::now_v7();
+    store.enlist(me, NOW).await.unwrap();
+    let batch: Vec<Commit> = (0..2_500).map(|_| birth(Uuid::now_v7(), Rest::Owned)).collect();
+    assert_eq!(store.commit(me, batch.into()).await.unwrap().len(), 2_500);
+    store.retire(me, NOW).await.unwrap();
+    let other = Uuid::now_v7();
+    store.enlist(other, NOW).await.unwrap();
+    assert_eq!(store.claim(other, NOW, 3_000).await.unwrap().records.len(), 2_500);
+}
+
+/// What is left for another is found by it alone, is answered once, and is gone when it is collected or withdrawn.
+#[tokio::test]
+async fn what_is_left_for_another_is_found_and_answered() {
+    let store = open(&test_postgres::database()).await;
+    let (to, saga) = (Uuid::now_v7(), Uuid::now_v7());
+    let item = |id| Item { id, to, saga, body: b"pause".to_vec() };
+    let ids = [Uuid::now_v7(), Uuid::now_v7()];
+    for id in ids {
+        store.leave(item(id)).await.unwrap();
+        store.leave(item(id)).await.unwrap();
+    }
+    assert_eq!(store.inbox(Uuid::now_v7()).await.unwrap(), []);
+    assert_eq!(store.inbox(to).await.unwrap(), ids.map(item));
+    assert_eq!(store.collect(ids[0], Patience::Wait).await.unwrap(), None);
+    store.answer(ids[0], b"done".to_vec()).await.unwrap();
+    store.answer(ids[0], b"done twice".to_vec()).await.unwrap();
+    assert_eq!(store.inbox(to).await.unwrap(), [item(ids[1])]);
+    assert_eq!(store.collect(ids[0], Patience::GiveUp).await.unwrap(), Some(b"done".to_vec()));
+    assert_eq!(store.collect(ids[0], Patience::Wait).await.unwrap(), None);
+    assert_eq!(store.collect(ids[1], Patience::GiveUp).await.unwrap(), None);
+    assert_eq!(store.inbox(to).await.unwrap(), []);
+}
+
+/// Several servers may start at once on a new database, and each may be started again.
+#[tokio::test]
+async fn several_can_bring_the_schema_up_to_date_at_once() {
+    let url = test_postgres::database();
+    let mut migrations = JoinSet::new();
+    for _ in 0..6 {
+        let url = url.clone();
+        migrations.spawn(async move { migrate_postgres(&url).await.unwrap() });
+    }
+    let migrations = migrations.join_all().await;
+    assert!(migrations.iter().all(|migration| migration.to == 1), "{migrations:?}");
+    let again = migrate_postgres(&url).await.unwrap();
+    assert_eq!((again.from, again.to), (1, 1));
+}
+
+/// What a person got wrong is named, and no password is.
+#[tokio::test]
+async fn an_address_that_leads_nowhere_is_refused_with_its_reason() {
+    let refused = async |url: &str| migrate_postgres(url).await.unwrap_err();
+    let nobody = refused("postgres://amends:secret@127.0.0.1:1/amends").await;
+    assert!(matches!(nobody, PostgresError::Unreachable { .. }), "{nobody}");
+    assert!(nobody.to_string().contains("127.0.0.1") && !nobody.to_string().contains("secret"), "{nobody}");
+    let missing = refused(&test_postgres::database().replace("/test_", "/no_such_test_")).await.to_string();
+    assert!(missing.contains("does not exist"), "{missing}");
+    let unknown = refused("postgres://amends@127.0.0.1/amends?sslmod=require").await;
+    assert!(matches!(unknown, PostgresError::Address { .. }), "{unknown}");
+    let roots = refused("postgres://amends@127.0.0.1/amends?sslmode=require&sslrootcert=/nowhere.pem").await;
+    assert!(roots.to_string().contains("/nowhere.pem"), "{roots}");
+}
+
+/// A pooler lends a connection for one transaction at a time: nothing may rest on what an earlier one has left on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_may_stand_between() {
+    let server = Server::start(Durability::None).unwrap();
+    let pooler = Pooler::start(&server, 3).unwrap();
+    let url = pooler.url(&server, &server.create_database().unwrap());
+    let stores = [Arc::new(open(&url).await), Arc::new(open(&url).await)];
+    let mut work = JoinSet::new();
+    for store in stores.iter().cloned().cycle().take(8) {
+        work.spawn(async move {
+            let me = Uuid::now_v7();
+            store.enlist(me, NOW).await.unwrap();
+            for _ in 0..40 {
+                let saga = Uuid::now_v7();
+                assert_eq!(commit(&store, me, birth(saga, Rest::Owned)).await.unwrap(), Outcome::Committed);
+                let next = following(saga, 1, Rest::Until(Timestamp(u64::from(u32::MAX))));
+                assert_eq!(commit(&store, me, next).await.unwrap(), Outcome::Committed);
+                assert_eq!(store.saga(saga).await.unwrap().unwrap().sequence, 2);
+            }
+            store.retire(me, NOW).await.unwrap();
+        });
+    }
+    work.join_all().await;
+    assert_eq!(stores[0].statistics().await.unwrap().orphans, 0);
+}
+
+/// A server's certificate is verified, by the roots that are named.
+#[tokio::test]
+async fn a_server_is_trusted_only_by_its_certificate() {
+    let mut server = Server::start(Durability::None).unwrap();
+    let url = server.create_database().unwrap().replace("127.0.0.1", "localhost");
+    let certificate = server.require_tls().unwrap();
+    let refused = async |url: &str| migrate_postgres(url).await.unwrap_err().to_string();
+    let plain = refused(&format!("{url}?sslmode=disable")).await;
+    assert!(plain.contains("no encryption"), "{plain}");
+    for mode in ["prefer", "require", "verify-full"] {
+        let stranger = refused(&format!("{url}?sslmode={mode}")).await;
+        assert!(stranger.contains("certificate"), "{mode}: {stranger}");
+    }
+    let certificate = certificate.display();
+    let other_name =
+        refused(&format!("{}?sslmode=require&sslrootcert={certificate}", url.replace("localhost", "127.0.0.1"))).await;
+    assert!(other_name.contains("certificate"), "{other_name}");
+    let store = open(&format!("{url}?sslmode=require&sslrootcert={certificate}")).await;
+    store.enlist(Uuid::now_v7(), NOW).await.unwrap();
+}
