@@ -303,9 +303,9 @@ impl State {
     /// Offers what is staged to the store, for the first time or again.
     fn offer(&mut self, me: Incarnation) {
         let Some(staged) = &mut self.memory(me).staged else { return };
-        staged.in_doubt = false;
+        let again = std::mem::take(&mut staged.in_doubt);
         let saga = staged.saga.clone();
-        match self.store.offer(me, &saga) {
+        match self.store.offer(me, &saga, again) {
             Judged::Open => {}
             Judged::Written => self.committed(me),
             Judged::Stale => self.stale(me),
@@ -333,11 +333,14 @@ impl State {
         }
     }
 
-    /// The saga has moved on, and is read anew; a client is told of the one that exists.
+    /// The saga has moved on, and is read anew. Where it was to be accepted one exists already, and the client is told so;
+    /// that one is read only if it is another than was offered.
     fn stale(&mut self, me: Incarnation) {
-        self.told |= self.memory(me).saga.sequence == 0;
+        let Saga { id, sequence, .. } = self.memory(me).saga;
+        let is_read = sequence > 0 || self.store.saga.as_ref().is_some_and(|saga| saga.id != id);
+        self.told |= sequence == 0;
         self.let_go(me);
-        if self.store.owner == Some(me) {
+        if is_read && self.store.owner == Some(me) {
             self.claim(me);
         }
     }

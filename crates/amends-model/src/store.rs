@@ -62,12 +62,12 @@ impl Store {
     }
 
     /// Begins a commit. §6: it begins with `SELECT … WHERE id = $me AND live FOR SHARE`, and is its owner's alone.
-    /// One that was offered before and was written is recognised: nobody else can have written the same.
-    pub fn offer(&mut self, me: Incarnation, commit: &Saga) -> Judged {
+    /// One that is offered `again` and was written is recognised: nobody else can have written the same.
+    pub fn offer(&mut self, me: Incarnation, commit: &Saga, again: bool) -> Judged {
         if self.lives[me] != Life::Live {
             return Judged::Fenced;
         }
-        if self.saga.as_ref() == Some(commit) {
+        if again && self.saga.as_ref() == Some(commit) {
             return Judged::Written;
         }
         if !self.is_next(commit) || (self.saga.is_some() && self.owner != Some(me)) {

@@ -7,9 +7,15 @@ fn small(fault: Fault) -> Protocol {
     Protocol { bounds: SMALL, fault }
 }
 
+fn print_shortest(protocol: Protocol, property: &'static str) {
+    let way = shortest(protocol, property).expect("the search has found one");
+    println!("{:?}: not always: {property}\n{}\n", protocol.fault, way.join("\n"));
+}
+
 #[test]
 fn the_protocol_is_sound_and_everything_is_met() {
     let report = search(small(Fault::None));
+    report.broken().into_iter().for_each(|property| print_shortest(small(Fault::None), property));
     assert_eq!((report.broken(), report.missed()), (vec![], vec![]));
     assert!(report.states > 10_000, "{} states are too few to mean anything", report.states);
     assert_eq!(every_run_ends(small(Fault::None)), Some(report.states));
@@ -18,10 +24,7 @@ fn the_protocol_is_sound_and_everything_is_met() {
 fn check_broken(fault: Fault) {
     let (_, expected) = BROKEN.iter().find(|(broken, _)| *broken == fault).expect("each fault has its properties");
     let report = search(small(fault));
-    for property in report.broken() {
-        let way = shortest(small(fault), property).expect("the search has found one");
-        println!("{fault:?}: not always: {property}\n{}\n", way.join("\n"));
-    }
+    report.broken().into_iter().for_each(|property| print_shortest(small(fault), property));
     assert_eq!(report.broken(), expected.to_vec(), "{fault:?}");
 }
 
