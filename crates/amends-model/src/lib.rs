@@ -2,8 +2,8 @@
 //! store, a network that loses, repeats and delays, and participants with an idempotency layer. It is not the program; it is
 //! what the program rests on, small enough that *every* order of events is tried.
 //!
-//! The heart is [`Move`], whose variants name the rule that each stands for, with [`Protocol::moves`] (when one is possible)
-//! and [`Protocol::make`] (what it does). What must hold is in [`properties`], the search in [`check`].
+//! The heart is [`Move`], whose variants name the rule that each stands for, with `Protocol::moves` (when one is possible)
+//! and `Protocol::make` (what it does). What must hold is in [`properties`], the search in [`check`].
 //!
 //! Time is not modelled: whatever takes time may take any. So a slow process, a lease that has expired and a clock that is
 //! wrong are one and the same, namely that others go first. What goes wrong is paid from a budget, [`Bounds::faults`]; all else

@@ -31,23 +31,48 @@ fn run(trace: bool) -> Result<()> {
 
 fn sound(trace: bool) -> Result<()> {
     let protocol = Protocol { bounds: LARGE, fault: Fault::None };
-    println!("the protocol, {} incarnations, {} faults", LARGE.incarnations, LARGE.faults);
+    introduce(protocol);
     let report = search(protocol);
-    println!("{} states, depth {}, {:.1} s", report.states, report.depth, report.took.as_secs_f64());
-    let began = Instant::now();
-    let counted = every_run_ends(protocol).context("there is a run without an end")?;
-    println!("every run ends; {counted} states counted again, {:.1} s", began.elapsed().as_secs_f64());
-    ensure!(counted == report.states, "two ways to count the states do not agree");
+    println!("  {} states, depth {}, {:.1} s", report.states, report.depth, report.took.as_secs_f64());
     for found in &report.findings {
-        println!("  {:<10} {}", verdict(found), found.name);
+        println!("  {:<8} {}", verdict(found), found.name);
+        if trace && found.must_hold && !found.is_good {
+            print_lines(&shortest(protocol, found.name).unwrap_or_default());
+        }
     }
     let (broken, missed) = (report.broken(), report.missed());
-    if trace {
-        broken.iter().for_each(|property| print_way(protocol, property));
-    }
     ensure!(broken.is_empty(), "the protocol is not sound: {}", broken.join("; "));
     ensure!(missed.is_empty(), "never met, so the search does not count: {}", missed.join("; "));
+    let began = Instant::now();
+    let counted = every_run_ends(protocol).context("there is a run that goes in circles")?;
+    println!("  no run goes in circles: {counted} states counted again, {:.1} s", began.elapsed().as_secs_f64());
+    ensure!(counted == report.states, "two ways to count the states do not agree");
     Ok(())
+}
+
+fn broken(fault: Fault, properties: &[&'static str], trace: bool) -> Result<()> {
+    let protocol = Protocol { bounds: SMALL, fault };
+    introduce(protocol);
+    for property in properties {
+        let Some(way) = shortest(protocol, property) else {
+            bail!("{fault:?} is not noticed: this holds: {property}");
+        };
+        println!("  broken in {:>2} moves: {property}", way.len());
+        if trace {
+            print_lines(&way);
+        }
+    }
+    Ok(())
+}
+
+fn introduce(protocol: Protocol) {
+    let what = match protocol.fault {
+        Fault::None => "the protocol",
+        Fault::NoFence => "without the fence's lock",
+        Fault::NoTombstone => "without the tombstone",
+        Fault::NoIdempotency => "without idempotency",
+    };
+    println!("{what}: {} incarnations, {} things that go wrong", protocol.bounds.incarnations, protocol.bounds.faults);
 }
 
 fn verdict(found: &Finding) -> &'static str {
@@ -59,22 +84,6 @@ fn verdict(found: &Finding) -> &'static str {
     }
 }
 
-fn broken(fault: Fault, properties: &[&'static str], trace: bool) -> Result<()> {
-    println!("\n{fault:?}, {} incarnations, {} faults", SMALL.incarnations, SMALL.faults);
-    let protocol = Protocol { bounds: SMALL, fault };
-    for property in properties {
-        let Some(way) = shortest(protocol, property) else {
-            bail!("{fault:?} is not noticed: this holds: {property}");
-        };
-        println!("  broken in {:>2} moves: {property}", way.len());
-        if trace {
-            way.iter().for_each(|line| println!("      {line}"));
-        }
-    }
-    Ok(())
-}
-
-fn print_way(protocol: Protocol, property: &'static str) {
-    println!("\n{property}");
-    shortest(protocol, property).iter().flatten().for_each(|line| println!("    {line}"));
+fn print_lines(lines: &[String]) {
+    lines.iter().for_each(|line| println!("      {line}"));
 }

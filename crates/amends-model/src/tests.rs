@@ -15,6 +15,7 @@ fn print_shortest(protocol: Protocol, property: &'static str) {
 #[test]
 fn the_protocol_is_sound_and_everything_is_met() {
     let report = search(small(Fault::None));
+    println!("{} states, depth {}, {:.1} s", report.states, report.depth, report.took.as_secs_f64());
     report.broken().into_iter().for_each(|property| print_shortest(small(Fault::None), property));
     assert_eq!((report.broken(), report.missed()), (vec![], vec![]));
     assert!(report.states > 10_000, "{} states are too few to mean anything", report.states);

@@ -1,7 +1,6 @@
 //! Moves in words.
 
-use crate::network::{Direction, Message};
-use crate::saga::Heard;
+use crate::network::Message;
 use crate::{Incarnation, Move};
 use std::fmt;
 
@@ -12,7 +11,6 @@ pub(crate) fn lines(moves: Vec<Move>) -> Vec<String> {
 
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |me: &Incarnation| char::from(b'A' + u8::try_from(*me).unwrap_or(25));
         match self {
             Move::Ask(me) => write!(f, "a client asks {0}, and {0} offers the first commit", name(me)),
             Move::Recover(me) => write!(f, "{} offers a commit: it goes on where the saga is", name(me)),
@@ -38,26 +36,20 @@ impl fmt::Display for Move {
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |me: &Incarnation| char::from(b'A' + u8::try_from(*me).unwrap_or(25));
         match self {
-            Message::Request { step, direction, caller } => {
-                let what = match direction {
-                    Direction::Action => "action",
-                    Direction::Compensation => "compensation",
-                };
-                match caller {
-                    Some(caller) => write!(f, "the {what} of step {}, for {}", step + 1, name(caller)),
-                    None => write!(f, "the {what} of step {}, late: nobody listens any more", step + 1),
-                }
+            Message::Request { step, direction, caller: Some(caller) } => {
+                write!(f, "{direction:?} of step {}, for {}", step + 1, name(caller))
+            }
+            Message::Request { step, direction, caller: None } => {
+                write!(f, "{direction:?} of step {}, late: nobody listens any more", step + 1)
             }
             Message::Answer { step, to, heard } => {
-                let what = match heard {
-                    Heard::Done => "done",
-                    Heard::Refused => "refused",
-                    Heard::Nothing | Heard::NotSent => "nothing",
-                };
-                write!(f, "the answer `{what}` from step {} to {}", step + 1, name(to))
+                write!(f, "the answer {heard:?} from step {} to {}", step + 1, name(to))
             }
         }
     }
+}
+
+fn name(me: &Incarnation) -> char {
+    char::from(b'A' + u8::try_from(*me).unwrap_or(25))
 }
