@@ -34,7 +34,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
     match words[..] {
         ["test"] => ci::run_with_setup(&Workspace::load()?),
         ["ci", ref options @ ..] => ci::run(&Workspace::load()?, &chosen_stages(options)?),
-        ["sim", ref options @ ..] => sim(options).run(),
+        ["sim", ref options @ ..] => for_speed("amends-sim", options).run(),
+        ["model", ref options @ ..] => for_speed("amends-model", options).run(),
         ["fuzz", ref options @ ..] => fuzz::run(&Workspace::load()?, &fuzz::Options::read(options)?),
         ["schemathesis", ref options @ ..] => {
             schemathesis::run(&Workspace::load()?, &schemathesis::Options::read(options)?)
@@ -59,9 +60,10 @@ fn chosen_stages(options: &[&str]) -> Result<Vec<String>> {
     chosen.collect()
 }
 
-/// The simulation, built for speed. What it takes and prints is its own affair.
-fn sim(options: &[&str]) -> CommandLine {
-    options.iter().fold(CommandLine::new("cargo run --quiet --profile sim --package amends-sim --"), CommandLine::arg)
+/// A crate's program, built for speed. What it takes and prints is its own affair.
+fn for_speed(package: &str, options: &[&str]) -> CommandLine {
+    let program = CommandLine::new("cargo run --quiet --profile sim --package").arg(package).args("--");
+    options.iter().fold(program, CommandLine::arg)
 }
 
 fn usage() -> String {
@@ -71,6 +73,7 @@ fn usage() -> String {
          cargo xtask tidy                           check the house rules\n\
          cargo xtask sim --seeds N [--from S]       simulate the engine from N seeds, under every fault\n\
          cargo xtask sim --seed S [--trace]         simulate from one seed, and say what happens\n\
+         cargo xtask model [--trace]                search every state of the protocol's model, and of broken ones\n\
          cargo xtask fuzz [TARGET] [--seconds S]    throw mutated bytes at a target, or at each: {}\n\
          cargo xtask schemathesis [--examples N]    ask the server whatever its OpenAPI document lets one ask\n\
          cargo xtask planted                        break the code on purpose, and see that it is noticed\n\
