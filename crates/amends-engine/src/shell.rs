@@ -150,6 +150,7 @@ impl Engine {
             announcements: announcements.clone(),
             gauges: publish_gauges,
             failure: publish_failure,
+            renewed: tokio::time::Instant::now(),
             is_fenced: false,
             committing: FuturesUnordered::new(),
             stopping: None,

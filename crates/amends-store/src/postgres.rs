@@ -35,6 +35,7 @@ use deadpool::managed::{Object, Pool, PoolError};
 pub use errors::OpenError as PostgresError;
 use errors::{Failure, OpenError, refusal, whole};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -118,13 +119,13 @@ impl PostgresStore {
 
 /// A connection for one transaction, which is done again where another one was in its way.
 struct Transaction {
-    link: Object<Connector>,
+    link: Lent,
     tries: usize,
 }
 
 impl Transaction {
     async fn of(pool: &Pool<Connector>) -> Result<Transaction, StoreError> {
-        Ok(Transaction { link: lend(pool).await?, tries: 0 })
+        Ok(Transaction { link: Lent::of(pool).await?, tries: 0 })
     }
 
     /// What came of a try; `None` if it is to be tried again.
@@ -157,17 +158,40 @@ macro_rules! transact {
 /// Reads, on a connection that is kept for it: what people read waits for nothing that the engine writes.
 macro_rules! read {
     ($store:expr, $link:ident => $work:expr) => {{
-        let lent = lend(&$store.readers).await?;
+        let lent = Lent::of(&$store.readers).await?;
         let $link = &*lent;
         $work.await.map_err(|error| refusal(&error))
     }};
 }
 
-async fn lend(pool: &Pool<Connector>) -> Result<Object<Connector>, StoreError> {
-    pool.get().await.map_err(|error| match error {
-        PoolError::Backend(error) => StoreError::Unavailable(whole(&error).into()),
-        other => StoreError::Unavailable(format!("no connection is free: {other}").into()),
-    })
+/// A connection of a pool. One that is left within a transaction, because whoever wanted it wants it no longer, is closed at
+/// once: the server then ends the transaction, whose locks others wait for.
+struct Lent(Option<Object<Connector>>);
+
+impl Lent {
+    async fn of(pool: &Pool<Connector>) -> Result<Lent, StoreError> {
+        let lent = pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => StoreError::Unavailable(whole(&error).into()),
+            other => StoreError::Unavailable(format!("no connection is free: {other}").into()),
+        })?;
+        Ok(Lent(Some(lent)))
+    }
+}
+
+impl Deref for Lent {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        self.0.as_ref().expect("it is there until the end")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(link) = self.0.take_if(|link| link.is_spoilt()) {
+            drop(Object::take(link));
+        }
+    }
 }
 
 async fn commit_of(link: &Link) -> Result<(), Failure> {

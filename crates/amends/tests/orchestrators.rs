@@ -104,7 +104,7 @@ async fn servers_that_are_killed_lose_nothing_and_the_others_go_on_with_it() {
         let server = all.servers[victim].take().expect("it was started again");
         server.kill().await;
         // Now and then it is back before anybody has noticed that it was away.
-        sleep(Duration::from_millis(random.u64(0..4_000))).await;
+        sleep(Duration::from_millis(random.u64(0..4_000))).await; // tidy: allow-sleep a fault lasts
         all.serve(victim).await;
     }
     all.conclude(load).await;
@@ -125,11 +125,11 @@ async fn a_server_that_comes_back_too_late_can_write_nothing() {
         freezes += 1;
         load.wait_for(random.usize(10..30)).await;
         let frozen = random.usize(..3);
-        let begun_anew = all.said("this one begins anew");
+        let gone_on = all.said("this one goes on as a new incarnation");
         all.signal(frozen, "-STOP").await;
-        sleep(LEASE * 2).await;
+        sleep(LEASE * 2).await; // tidy: allow-sleep a fault lasts
         all.signal(frozen, "-CONT").await;
-        until(async || (all.said("this one begins anew") > begun_anew).then_some(())).await;
+        until(async || (all.said("this one goes on as a new incarnation") > gone_on).then_some(())).await;
     }
     all.conclude(load).await;
     eprintln!("{} stale writes were refused in {freezes} freezes", all.said(REFUSED));
@@ -159,7 +159,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     for _ in 0..4 {
         load.wait_for(random.usize(10..30)).await;
         postgres.stop(Stop::Immediate).unwrap();
-        sleep(Duration::from_millis(random.u64(0..3_000))).await;
+        sleep(Duration::from_millis(random.u64(0..3_000))).await; // tidy: allow-sleep a fault lasts
         postgres.start_again().unwrap();
     }
     all.conclude(load).await;
@@ -177,11 +177,11 @@ async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
     let load = Load::start(&all.setting, Habits::default(), &mut random);
     for _ in 0..2 {
         load.wait_for(random.usize(10..30)).await;
-        let begun_anew = all.said("this one begins anew");
+        let gone_on = all.said("this one goes on as a new incarnation");
         relay.cut();
-        sleep(LEASE * 3).await;
+        sleep(LEASE * 3).await; // tidy: allow-sleep a fault lasts
         relay.heal();
-        until(async || (all.said("this one begins anew") > begun_anew).then_some(())).await;
+        until(async || (all.said("this one goes on as a new incarnation") > gone_on).then_some(())).await;
     }
     all.conclude(load).await;
     assert!(all.said("gives no sign of life") > 0, "nobody has taken over from it");

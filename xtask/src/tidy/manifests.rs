@@ -28,7 +28,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     ("amends-bench", &["amends-client", "amends-core", "amends-engine", "amends-idempotency", "amends-store", "shop"]),
     ("amends-fuzz", &["amends", "amends-core", "amends-engine", "amends-store"]),
-    ("xtask", &[]),
+    ("test-postgres", &[]),
+    ("xtask", &["test-postgres"]),
 ];
 
 /// The one crate that sees the binary from within: it throws requests at its router.

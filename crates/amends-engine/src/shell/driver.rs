@@ -65,8 +65,8 @@ impl Clock {
 pub(super) enum Letter {
     /// Something came of what the orchestrator wanted; for another life of it, nothing.
     Tell { life: u64, input: Input },
-    /// What the store's clock says.
-    Time(Timestamp),
+    /// The lease was renewed; it was asked for at this moment, and the store's clock says this.
+    Renewed { asked: Instant, now: Timestamp },
     /// Sagas of another orchestrator that has ended are due.
     Freed,
     /// Another orchestrator has taken over from this incarnation.
@@ -99,6 +99,8 @@ pub(super) struct Driver {
     pub(super) announcements: broadcast::Sender<Arc<Committed>>,
     pub(super) gauges: watch::Sender<Gauges>,
     pub(super) failure: watch::Sender<Option<EngineError>>,
+    /// When the lease was last asked for with success.
+    pub(super) renewed: Instant,
     /// Whether this incarnation is at its end: another one has taken over, or it is not known what it owns.
     pub(super) is_fenced: bool,
     /// The batches on their way. The driver waits for them itself: a task between the store and the driver would be two more
@@ -127,16 +129,21 @@ impl Driver {
                 Some(letter) = self.committing.next() => letters.push(letter),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
-            let now = self.clock.now();
+            let (now, life) = (self.clock.now(), self.life);
             for letter in letters.drain(..) {
                 self.open(now, letter);
-            }
-            if self.is_fenced && !self.begin_anew().await {
-                return;
             }
             self.orchestrator.turn(now);
             failpoint!(TurnAfter);
             let outputs: Vec<Output> = self.orchestrator.outputs().collect();
+            // A commit of an incarnation that others have taken over from is refused, but nothing refuses its calls.
+            let is_overdue = self.store.lease().is_some_and(|lease| self.renewed.elapsed() >= lease);
+            if (self.is_fenced || is_overdue) && !self.begin_anew().await {
+                return;
+            }
+            if self.life != life {
+                continue;
+            }
             for output in outputs {
                 self.carry_out(output);
             }
@@ -164,7 +171,9 @@ impl Driver {
     /// Drops everything that the incarnation held, which others work on by now, and goes on as a new one. Returns whether
     /// there is still somebody who wants it to.
     async fn begin_anew(&mut self) -> bool {
-        tracing::warn!("this one begins anew: another orchestrator has taken over, or the store has lost an answer");
+        tracing::warn!(
+            "this one begins anew: another orchestrator has taken over, its lease has run out, or the store has lost an answer"
+        );
         self.life += 1;
         self.committing = FuturesUnordered::new();
         let fenced = || EngineError::Store(StoreError::Fenced);
@@ -191,6 +200,7 @@ impl Driver {
                 }
             }
         }
+        tracing::warn!("this one goes on as a new incarnation");
         self.is_fenced = false;
         self.orchestrator = Orchestrator::new(self.settings.clone(), self.clock.now(), fastrand::u64(..));
         if self.stopping.is_some() {
@@ -205,7 +215,9 @@ impl Driver {
         let before = *self.me.borrow();
         self.store.retire(before, now).await?;
         let me = Uuid::now_v7();
+        let asked = Instant::now();
         self.store.enlist(me, now).await?;
+        self.renewed = asked;
         self.me.send_replace(me);
         Ok(())
     }
@@ -220,7 +232,10 @@ impl Driver {
         match letter {
             Letter::Tell { life, input } if life == self.life => self.orchestrator.handle(now, input),
             Letter::Tell { .. } => {}
-            Letter::Time(at) => self.clock.set(at),
+            Letter::Renewed { asked, now } => {
+                self.renewed = asked;
+                self.clock.set(now);
+            }
             Letter::Freed => self.orchestrator.handle(now, Input::Freed),
             Letter::Fenced(whom) => self.is_fenced |= whom == *self.me.borrow(),
             Letter::Ask { callers, .. } if self.stopping.is_some() => {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// How often an orchestrator looks into its inbox.
@@ -48,9 +49,9 @@ impl Neighbour {
         loop {
             rounds.tick().await;
             if renews {
-                let me = *self.me.borrow();
+                let (me, asked) = (*self.me.borrow(), Instant::now());
                 let letter = match self.store.renew(me).await {
-                    Ok(now) => Letter::Time(now),
+                    Ok(now) => Letter::Renewed { asked, now },
                     Err(StoreError::Fenced) => Letter::Fenced(me),
                     Err(error) => {
                         tracing::warn!(%error, "no sign of life could be given");

@@ -193,12 +193,17 @@ impl Link {
     /// Undoes what was done since the transaction began. Where that fails the connection is not used again, and the server
     /// undoes it when it is closed.
     pub(super) async fn roll_back(&self) {
-        if !self.is_spoilt.load(Ordering::Relaxed) {
+        if !self.is_spoilt() {
             return;
         }
         if self.client.batch_execute("ROLLBACK").await.is_ok() {
             self.is_spoilt.store(false, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a transaction may have been left open on it.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.is_spoilt.load(Ordering::Relaxed)
     }
 
     /// Runs statements of a schema.
@@ -216,7 +221,7 @@ impl Manager for Connector {
     }
 
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Error> {
-        if link.client.is_closed() || link.is_spoilt.load(Ordering::Relaxed) {
+        if link.client.is_closed() || link.is_spoilt() {
             return Err(RecycleError::message("it is closed, or was left within a transaction"));
         }
         Ok(())

@@ -35,7 +35,7 @@ pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: 
         ON CONFLICT (incarnation) DO UPDATE SET expires_at = excluded.expires_at";
     link.query_text(keep, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
     // There should be none; whatever made them, they are looked at again.
-    let orphans = format!("UPDATE amends.unfinished SET wake_at = $1 WHERE {IS_ORPHAN}");
+    let orphans = format!("UPDATE amends.unfinished SET owner = NULL, wake_at = $1 WHERE {IS_ORPHAN}");
     link.query_text(&orphans, &[(&rows::time(now), Type::INT8)]).await?;
     failpoint!(async EnlistWritten);
     commit_of(link).await

@@ -178,12 +178,15 @@ pub(super) async fn statistics(link: &Link) -> Result<Statistics, Error> {
     })
 }
 
-/// The condition under which nothing will ever wake an unfinished saga.
-pub(super) const IS_ORPHAN: &str = "
+/// The condition under which nothing will ever wake an unfinished saga: it is nobody's and waits for nothing, or it is a dead
+/// one's that has nothing more to hand out.
+pub(super) const IS_ORPHAN: &str = "(
     owner IS NULL AND wake_at IS NULL AND NOT paused
     AND NOT EXISTS (SELECT 1 FROM amends.message WHERE message.saga = unfinished.saga)
     AND NOT EXISTS (SELECT 1 FROM amends.dead_letter
-        WHERE dead_letter.saga = unfinished.saga AND dead_letter.closed_at IS NULL)";
+        WHERE dead_letter.saga = unfinished.saga AND dead_letter.closed_at IS NULL)
+    OR owner IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM amends.incarnation WHERE incarnation.id = unfinished.owner AND NOT released))";
 
 /// The conditions of a page, and their values in order.
 #[derive(Default)]
