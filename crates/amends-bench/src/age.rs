@@ -3,13 +3,17 @@
 use crate::load::{Load, read_ledger};
 use crate::report::Measured;
 use crate::shop::Ledger;
-use crate::subject::{Amends, Disk, Program, Subject};
+use crate::store::{Kind, Stores};
+use crate::subject::{Amends, Program, Subject};
 use anyhow::ensure;
 use std::time::Instant;
 
 /// How many there are.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// Where the sagas are kept
+    #[arg(long, value_enum, default_value_t = Kind::Sqlite)]
+    store: Kind,
     /// Sagas in all
     #[arg(long, default_value_t = 1_000_000)]
     sagas: usize,
@@ -27,26 +31,31 @@ const ROWS: usize = 10;
 
 /// Measures, and prints a table.
 pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
-    let Options { sagas, window } = *options;
+    let Options { sagas, window, .. } = *options;
     ensure!(sagas >= FIRST + (ROWS + 1) * window, "so few sagas have no room for {} measurements", ROWS + 1);
-    let folder = tempfile::tempdir()?;
-    let disk = Disk::of(folder.path())?;
+    let stores = Stores::start(options.store)?;
+    let store = stores.create()?;
     let services = Program::role(&["services", "--latency", "0"])?;
-    let (server, _) = amends.start(folder.path(), services.address)?;
-    let load = Load { subject: Subject::Amends, address: server.address, in_flight: IN_FLIGHT, refused: 0 };
+    let (server, _) = amends.start(&store, services.address)?;
+    let load = Load { subject: Subject::Amends, addresses: vec![server.address], in_flight: IN_FLIGHT, refused: 0 };
     let running = load.start(u64::MAX);
     let mut ledger = Ledger::default();
     running.observe_sagas(FIRST).await?;
     let mut ended = FIRST;
-    println!("{:>10} {:>10} {:>12} {:>12} {:>12}", "ended", "sagas/s", "CPU s/1000", "bytes/saga", "memory MiB");
+    let servers = [server];
+    let heads = ["ended", "sagas/s", "CPU s/1000", "DB CPU s/1000", "bytes/saga", "memory MiB"];
+    println!("{}", heads.map(|head| format!("{head:>13}")).join(" "));
     let every = (sagas - FIRST - window) / ROWS;
     for row in 0..=ROWS {
-        let (before, began) = (server.usage(&disk)?, Instant::now());
+        let (before, began) = (store.usage(&servers)?, Instant::now());
         let finished = running.observe_sagas(window).await?;
-        let (after, time, count) = (server.usage(&disk)?, began.elapsed(), finished.took_us.len());
-        let Measured { sagas_per_s, cpu_s_per_1000, bytes_per_saga, .. } = Measured::new(finished, time, before, after);
-        let memory = after.resident_mib;
-        println!("{ended:>10} {sagas_per_s:>10.0} {cpu_s_per_1000:>12.3} {bytes_per_saga:>12.0} {memory:>12.0}");
+        let (after, time, count) = (store.usage(&servers)?, began.elapsed(), finished.took_us.len());
+        let measured = Measured::new(finished, time, before, after);
+        let Measured { sagas_per_s, cpu_s_per_1000, database_cpu_s_per_1000, bytes_per_saga, .. } = measured;
+        println!(
+            "{ended:>13} {sagas_per_s:>13.0} {cpu_s_per_1000:>13.3} {database_cpu_s_per_1000:>13.3} {bytes_per_saga:>13.0} {:>13.0}",
+            after.resident_mib
+        );
         ended += count;
         if row < ROWS {
             ended += running.observe_sagas(every - window).await?.took_us.len();

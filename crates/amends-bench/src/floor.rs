@@ -1,8 +1,11 @@
 //! The durable floor: the least that a server must do that performs a saga and never loses one.
 //!
-//! It takes a start over HTTP, makes the calls, and commits every transition before it acts on it, with SQLite at FULL
-//! and as many transitions in a transaction as have gathered. It answers when the saga has ended. It has no definitions,
+//! It takes a start over HTTP, makes the calls, and commits every transition before it acts on it, with SQLite at FULL or
+//! on PostgreSQL, and as many transitions in a transaction as have gathered. It answers when the saga has ended. It has no definitions,
 //! no retries, no recovery, no ownership and no one to look at it: what a saga server costs beyond this is its own doing.
+
+mod postgres;
+mod sqlite;
 
 use crate::http::{Connection, json, serve};
 use crate::shop::{ACTIONS, COMPENSATIONS, Order, REFUSING, Receipt};
@@ -15,20 +18,19 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
-use std::thread;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 /// What is committed: that this happened to this saga.
 struct Transition {
     saga: Uuid,
-    sequence: u32,
+    sequence: i32,
     what: Bytes,
 }
 
 /// Serves until the process ends.
-pub async fn run(store: &Path, services: SocketAddr) -> anyhow::Result<()> {
-    let floor = Rc::new(Floor { services, idle: RefCell::default(), committer: Committer::start(store)? });
+pub async fn run(store: &str, services: SocketAddr) -> anyhow::Result<()> {
+    let floor = Rc::new(Floor { services, idle: RefCell::default(), committer: Committer::start(store).await? });
     serve(move |request| floor.clone().answer(request)).await
 }
 
@@ -91,36 +93,18 @@ impl Floor {
 
 type Waiting = (Transition, oneshot::Sender<()>);
 
-/// Commits transitions. What gathers while a transaction is on its way is the next one.
+/// Commits transitions.
 struct Committer {
     queue: mpsc::UnboundedSender<Waiting>,
 }
 
 impl Committer {
-    fn start(store: &Path) -> anyhow::Result<Committer> {
-        let mut writer = Writer::open(store)?;
-        let (queue, mut waiting) = mpsc::unbounded_channel::<Waiting>();
-        let (batches, to_write) = std::sync::mpsc::channel::<Vec<Waiting>>();
-        let (ready, mut written) = mpsc::channel::<Vec<Waiting>>(1);
-        thread::Builder::new().name("floor-writer".into()).spawn(move || {
-            while let Ok(batch) = to_write.recv() {
-                writer.write(&batch).expect("the floor has a disk that works");
-                if ready.blocking_send(batch).is_err() {
-                    return;
-                }
-            }
-        })?;
-        tokio::task::spawn_local(async move {
-            let mut batch = Vec::new();
-            while waiting.recv_many(&mut batch, usize::MAX).await > 0 {
-                let Ok(()) = batches.send(std::mem::take(&mut batch)) else { return };
-                let Some(done) = written.recv().await else { return };
-                for (_, reply) in done {
-                    // Its caller has hung up.
-                    reply.send(()).unwrap_or_default();
-                }
-            }
-        });
+    async fn start(store: &str) -> anyhow::Result<Committer> {
+        let (queue, waiting) = mpsc::unbounded_channel();
+        match store.strip_prefix("sqlite:") {
+            Some(path) => sqlite::start(Path::new(path), waiting)?,
+            None => postgres::start(store, waiting).await?,
+        }
         Ok(Committer { queue })
     }
 
@@ -128,31 +112,5 @@ impl Committer {
         let (reply, durable) = oneshot::channel();
         self.queue.send((transition, reply)).ok().context("the committer has ended")?;
         durable.await.context("the committer has ended")
-    }
-}
-
-struct Writer {
-    sql: rusqlite::Connection,
-}
-
-impl Writer {
-    fn open(store: &Path) -> anyhow::Result<Writer> {
-        let sql = rusqlite::Connection::open(store)?;
-        sql.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384;
-             CREATE TABLE transition (number INTEGER PRIMARY KEY, saga BLOB NOT NULL, sequence INTEGER NOT NULL, what BLOB NOT NULL);",
-        )?;
-        Ok(Writer { sql })
-    }
-
-    fn write(&mut self, batch: &[Waiting]) -> rusqlite::Result<()> {
-        self.sql.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut put = self.sql.prepare_cached("INSERT INTO transition (saga, sequence, what) VALUES (?1, ?2, ?3)")?;
-        for (Transition { saga, sequence, what }, _) in batch {
-            put.execute(rusqlite::params![saga.as_bytes(), sequence, what.as_ref()])?;
-        }
-        self.sql.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
     }
 }

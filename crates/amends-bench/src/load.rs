@@ -22,8 +22,8 @@ const STARTING: usize = 64;
 pub struct Load {
     /// Who is asked.
     pub subject: Subject,
-    /// Where it listens; for the bare floor, where the services listen.
-    pub address: SocketAddr,
+    /// Where it listens, each caller at one of them in turn; for the bare floor, where the services listen.
+    pub addresses: Vec<SocketAddr>,
     /// How many sagas are in flight at once.
     pub in_flight: usize,
     /// One in so many is refused; none if 0.
@@ -74,7 +74,7 @@ impl Load {
             finished: RefCell::default(),
             expected: RefCell::default(),
         });
-        let callers = (0..in_flight).map(|_| tokio::task::spawn_local(state.clone().call())).collect();
+        let callers = (0..in_flight).map(|caller| tokio::task::spawn_local(state.clone().call(caller))).collect();
         Running { state, callers }
     }
 }
@@ -109,9 +109,9 @@ impl Running {
 }
 
 impl State {
-    async fn call(self: Rc<State>) -> anyhow::Result<()> {
-        let Load { subject, address, refused, .. } = &self.load;
-        let mut connection = Connection::open(*address).await?;
+    async fn call(self: Rc<State>, caller: usize) -> anyhow::Result<()> {
+        let Load { subject, addresses, refused, .. } = &self.load;
+        let mut connection = Connection::open(addresses[caller % addresses.len()]).await?;
         while self.next.get() < self.end.get() {
             let number = self.next.replace(self.next.get() + 1);
             let order = Order::new(number, *refused > 0 && number.is_multiple_of(*refused));

@@ -8,8 +8,10 @@ mod recovery;
 mod report;
 mod shop;
 mod sleepers;
+mod store;
 mod subject;
 mod throughput;
+mod usage;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -49,9 +51,9 @@ enum Command {
     /// Serves as the durable floor; the others start it
     #[command(hide = true)]
     Floor {
-        /// Its file
+        /// Its store, as Amends would be told it
         #[arg(long)]
-        store: PathBuf,
+        store: String,
         /// Where the services listen
         #[arg(long)]
         services: SocketAddr,

@@ -4,8 +4,10 @@
 mod tests;
 
 use crate::load::Finished;
-use crate::subject::{Subject, Usage};
+use crate::store::Kind;
+use crate::subject::Subject;
 use crate::throughput::Case;
+use crate::usage::Usage;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,9 +25,11 @@ pub struct Measured {
     pub p99_ms: f64,
     /// Seconds of processor time that the server used for a thousand sagas.
     pub cpu_s_per_1000: f64,
+    /// The same of the database, where it is a process of its own.
+    pub database_cpu_s_per_1000: f64,
     /// The most memory that the server had, in MiB.
     pub peak_mib: f64,
-    /// Bytes that the server wrote to the disk for a saga.
+    /// Bytes that server and database wrote to the disk for a saga.
     pub bytes_per_saga: f64,
     /// Flushes of the disk for a saga.
     pub flushes_per_saga: f64,
@@ -40,6 +44,7 @@ impl Measured {
             p50_ms: finished.quantile_ms(0.5),
             p99_ms: finished.quantile_ms(0.99),
             cpu_s_per_1000: (after.cpu_s - before.cpu_s) * 1_000.0 / sagas,
+            database_cpu_s_per_1000: (after.database_cpu_s - before.database_cpu_s) * 1_000.0 / sagas,
             peak_mib: after.peak_mib,
             bytes_per_saga: (after.written - before.written) as f64 / sagas,
             flushes_per_saga: (after.flushes - before.flushes) as f64 / sagas,
@@ -93,11 +98,12 @@ impl Report {
     }
 }
 
-const FIGURES: [(&str, Figure, usize); 7] = [
+const FIGURES: [(&str, Figure, usize); 8] = [
     ("sagas_per_s", |measured| measured.sagas_per_s, 0),
     ("p50_ms", |measured| measured.p50_ms, 2),
     ("p99_ms", |measured| measured.p99_ms, 2),
     ("cpu_s_per_1000", |measured| measured.cpu_s_per_1000, 3),
+    ("database_cpu_s_per_1000", |measured| measured.database_cpu_s_per_1000, 3),
     ("peak_mib", |measured| measured.peak_mib, 0),
     ("bytes_per_saga", |measured| measured.bytes_per_saga, 0),
     ("flushes_per_saga", |measured| measured.flushes_per_saga, 3),
@@ -124,20 +130,27 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = ["sagas/s", "p50 ms", "p99 ms", "CPU s/1000", "peak MiB", "bytes/saga", "flushes/saga"];
+        let heads =
+            ["sagas/s", "p50 ms", "p99 ms", "CPU s/1000", "DB CPU s/1000", "peak MiB", "bytes/saga", "flushes/saga"];
         for (case, subjects) in &self.runs {
             let mix = match case.refused {
                 0 => "all succeed".to_owned(),
                 one_in => format!("one in {one_in} refused"),
             };
-            writeln!(f, "\n{} in flight, services answer after {} ms, {mix}", case.in_flight, case.latency_ms)?;
+            let store = match (case.store, case.instances) {
+                (Kind::Sqlite, _) => "SQLite".to_owned(),
+                (Kind::Postgres, 1) => "PostgreSQL, 1 instance".to_owned(),
+                (Kind::Postgres, instances) => format!("PostgreSQL, {instances} instances"),
+            };
+            let Case { in_flight, latency_ms, .. } = case;
+            writeln!(f, "\n{in_flight} in flight, services answer after {latency_ms} ms, {mix}; {store}")?;
             write!(f, "  {:<22}", "")?;
-            heads.iter().try_for_each(|head| write!(f, "{head:>13}"))?;
+            heads.iter().try_for_each(|head| write!(f, "{head:>14}"))?;
             writeln!(f)?;
             for (subject, runs) in subjects {
                 write!(f, "  {subject:<22}")?;
                 for (_, figure, decimals) in FIGURES {
-                    write!(f, "{:>13.decimals$}", median(runs.iter().map(figure)))?;
+                    write!(f, "{:>14.decimals$}", median(runs.iter().map(figure)))?;
                 }
                 writeln!(f)?;
             }
@@ -150,8 +163,8 @@ impl fmt::Display for Report {
                 write!(f, "  {name:<22}")?;
                 for (_, figure, _) in FIGURES {
                     match ratio(subjects, Subject::Amends, to, figure) {
-                        Some(ratio) => write!(f, "{ratio:>13.2}")?,
-                        None => write!(f, "{:>13}", "")?,
+                        Some(ratio) => write!(f, "{ratio:>14.2}")?,
+                        None => write!(f, "{:>14}", "")?,
                     }
                 }
                 writeln!(f)?;

@@ -1,7 +1,8 @@
 //! What sagas at rest cost: the server's memory with many that sleep, and the time to start again after a kill.
 
 use crate::load::start_all;
-use crate::subject::{Amends, Disk, Program};
+use crate::store::Stores;
+use crate::subject::{Amends, Program};
 use anyhow::ensure;
 use std::time::Instant;
 
@@ -15,23 +16,22 @@ pub struct Options {
 
 /// Measures, and prints what was found.
 pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let disk = Disk::of(folder.path())?;
+    let store = Stores::Sqlite.create()?;
     let services = Program::role(&["services", "--latency", "0"])?;
-    let (server, empty_start) = amends.start(folder.path(), services.address)?;
-    let empty = server.usage(&disk)?;
+    let (server, empty_start) = amends.start(&store, services.address)?;
+    let empty = server.look()?;
     let began = Instant::now();
     start_all(server.address, "sleeper", options.sagas).await?;
     let starting = began.elapsed();
-    let full = server.usage(&disk)?;
+    let full = server.look()?;
     server.kill()?;
 
-    let (server, start) = amends.start(folder.path(), services.address)?;
-    let again = server.usage(&disk)?;
+    let (server, start) = amends.start(&store, services.address)?;
+    let again = server.look()?;
     let client = amends_client::Client::new(&format!("http://{}", server.address))?;
     let statistics = client.statistics().await?;
     ensure!(statistics.in_flight == options.sagas && statistics.orphans == 0, "{statistics:?}");
-    let store = std::fs::metadata(folder.path().join("amends.db"))?.len() / (1 << 20);
+    let size_mib = std::fs::metadata(store.folder().join("amends.db"))?.len() / (1 << 20);
     println!("sagas asleep                                {}", options.sagas);
     println!("started per second                          {:.0}", options.sagas as f64 / starting.as_secs_f64());
     println!(
@@ -40,6 +40,6 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     );
     println!("memory at the most                          {:.0} MiB", full.peak_mib);
     println!("ready after, empty / with all of them       {empty_start:.0?} / {start:.0?}");
-    println!("the store                                   {store} MiB");
+    println!("the store                                   {size_mib} MiB");
     Ok(())
 }

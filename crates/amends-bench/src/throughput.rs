@@ -3,7 +3,8 @@
 
 use crate::load::{Load, read_ledger};
 use crate::report::{Measured, Report};
-use crate::subject::{Amends, Disk, Program, Subject};
+use crate::store::{Kind, Store, Stores};
+use crate::subject::{Amends, Program, Subject};
 use anyhow::{Context, ensure};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,12 @@ use std::time::Duration;
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
+    /// Where the sagas are kept
+    #[arg(long, value_enum, default_value_t = Kind::Sqlite)]
+    store: Kind,
+    /// How many servers share the load; more than one need PostgreSQL
+    #[arg(long, default_value_t = 1)]
+    instances: usize,
     /// Sagas in flight at once
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
     in_flight: Vec<usize>,
@@ -40,6 +47,10 @@ pub struct Options {
 /// One load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Case {
+    /// Where the sagas are kept.
+    pub store: Kind,
+    /// How many Amends servers share the load; the durable floor is always one.
+    pub instances: usize,
     /// How late the services answer, in milliseconds.
     pub latency_ms: u64,
     /// One saga in so many is refused; none if 0.
@@ -50,6 +61,9 @@ pub struct Case {
 
 /// Measures, prints a table and writes JSON.
 pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
+    let is_possible = options.instances == 1 || options.store == Kind::Postgres && options.instances > 1;
+    ensure!(is_possible, "several servers share a store on PostgreSQL only (--store postgres)");
+    let stores = Stores::start(options.store)?;
     let mut report = Report::default();
     let mut subjects = vec![Subject::Bare, Subject::Floor, Subject::Amends];
     subjects.extend(options.other.as_ref().map(|_| Subject::Other));
@@ -60,7 +74,11 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
                 // Whoever comes second may find the machine as the first one left it.
                 for turn in 0..subjects.len() {
                     let subject = subjects[(round + turn) % subjects.len()];
-                    let measured = measure(options, amends, &services, subject, case).await?;
+                    let store = stores.create()?;
+                    let servers = start(options, amends, &store, &services, subject)?;
+                    let measured = measure(options, &store, &servers, &services, subject, case).await?;
+                    drop(servers);
+                    store.remove().await?;
                     report.add(case, subject, measured);
                 }
                 eprintln!("round {} of {}: {}", round + 1, options.rounds, report.last(case));
@@ -76,45 +94,59 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
 
 impl Options {
     fn cases(&self, latency_ms: u64) -> impl Iterator<Item = Case> {
+        let Options { store, instances, .. } = *self;
         let each = move |refused: &u64| {
             let refused = *refused;
-            self.in_flight.iter().map(move |in_flight| Case { latency_ms, refused, in_flight: *in_flight })
+            let case = move |in_flight: &usize| Case { store, instances, latency_ms, refused, in_flight: *in_flight };
+            self.in_flight.iter().map(case)
         };
         self.refused.iter().flat_map(each)
     }
 }
 
-async fn measure(
+/// Starts what is measured beside the services.
+fn start(
     options: &Options,
     amends: &Amends,
+    store: &Store<'_>,
+    services: &Program,
+    subject: Subject,
+) -> anyhow::Result<Vec<Program>> {
+    let all = |amends: &Amends| {
+        let each = (0..options.instances).map(|_| Ok(amends.start(store, services.address)?.0));
+        each.collect::<anyhow::Result<Vec<_>>>()
+    };
+    match subject {
+        Subject::Bare => Ok(Vec::new()),
+        Subject::Floor => {
+            let arguments = ["floor", "--store", &store.address(), "--services", &services.address.to_string()];
+            Ok(vec![Program::role(&arguments)?])
+        }
+        Subject::Amends => all(amends),
+        Subject::Other => all(&Amends { binary: options.other.clone().context("there is no other build")? }),
+    }
+}
+
+async fn measure(
+    options: &Options,
+    store: &Store<'_>,
+    servers: &[Program],
     services: &Program,
     subject: Subject,
     case: Case,
 ) -> anyhow::Result<Measured> {
-    let folder = tempfile::tempdir()?;
-    let disk = Disk::of(folder.path())?;
-    let server = match subject {
-        Subject::Bare => None,
-        Subject::Floor => {
-            let store = folder.path().join("floor.db").display().to_string();
-            Some(Program::role(&["floor", "--store", &store, "--services", &services.address.to_string()])?)
-        }
-        Subject::Amends => Some(amends.start(folder.path(), services.address)?.0),
-        Subject::Other => {
-            let binary = options.other.clone().context("there is no other build")?;
-            Some(Amends { binary }.start(folder.path(), services.address)?.0)
-        }
+    let addresses = match servers {
+        [] => vec![services.address],
+        servers => servers.iter().map(|server| server.address).collect(),
     };
-    let address = server.as_ref().map_or(services.address, |server| server.address);
-    let usage = || server.as_ref().map(|server| server.usage(&disk)).transpose();
     read_ledger(services.address).await?;
 
     let Case { refused, in_flight, .. } = case;
-    let running = Load { subject, address, in_flight, refused }.start(u64::MAX);
+    let running = Load { subject, addresses, in_flight, refused }.start(u64::MAX);
     running.observe(Duration::from_secs_f64(options.warm_up)).await;
-    let before = usage()?.unwrap_or_default();
+    let before = store.usage(servers)?;
     let (finished, time) = running.observe(Duration::from_secs_f64(options.seconds)).await;
-    let after = usage()?.unwrap_or_default();
+    let after = store.usage(servers)?;
     let expected = running.stop().await?;
     let ledger = read_ledger(services.address).await?;
     ensure!(ledger == expected, "{subject}, {case:?}: the services did {ledger:?}, and {expected:?} was to be done");

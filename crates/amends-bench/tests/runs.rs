@@ -24,9 +24,20 @@ fn throughput() {
 }
 
 #[test]
+fn throughput_on_postgres() {
+    let arguments = "--in-flight 3 --latency 0 --refused 10 --rounds 1 --seconds 0.3 --warm-up 0.1";
+    let table = run(&format!("throughput --store postgres --instances 2 {arguments}"));
+    for row in ["PostgreSQL, 2 instances", "durable floor", "amends / durable floor"] {
+        assert!(table.contains(row), "{row}: {table}");
+    }
+}
+
+#[test]
 fn age() {
-    let table = run("age --sagas 1110 --window 10");
-    assert_eq!(table.lines().count(), 12, "{table}");
+    for store in ["sqlite", "postgres"] {
+        let table = run(&format!("age --store {store} --sagas 1110 --window 10"));
+        assert_eq!(table.lines().count(), 12, "{table}");
+    }
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use super::{Measured, Report, median, ratio};
 use crate::load::Finished;
-use crate::subject::{Subject, Usage};
+use crate::store::Kind;
+use crate::subject::Subject;
 use crate::throughput::Case;
+use crate::usage::Usage;
 use std::time::Duration;
 
-const CASE: Case = Case { latency_ms: 0, refused: 0, in_flight: 1 };
+const CASE: Case = Case { store: Kind::Sqlite, instances: 1, latency_ms: 0, refused: 0, in_flight: 1 };
 
 fn measured(sagas_per_s: f64) -> Measured {
     let took_us = vec![1_000; sagas_per_s as usize];
@@ -45,9 +47,13 @@ fn ratios_are_taken_within_a_round() {
 
 #[test]
 fn what_a_saga_cost_is_the_difference_of_two_looks() {
-    let look = |cpu_s, written, flushes| Usage { cpu_s, written, flushes, peak_mib: 7.0, resident_mib: 5.0 };
+    let look = |cpu_s, written, flushes| {
+        let database_cpu_s = 2.0 * cpu_s;
+        Usage { cpu_s, database_cpu_s, written, flushes, peak_mib: 7.0, resident_mib: 5.0 }
+    };
     let finished = Finished { took_us: vec![2_000; 500] };
     let found = Measured::new(finished, Duration::from_secs(2), look(1.0, 1_000, 10), look(1.5, 6_000, 60));
     assert_eq!((found.sagas_per_s, found.cpu_s_per_1000, found.peak_mib), (250.0, 1.0, 7.0));
+    assert_eq!(found.database_cpu_s_per_1000, 2.0);
     assert_eq!((found.bytes_per_saga, found.flushes_per_saga, found.p50_ms), (10.0, 0.1, 2.0));
 }
