@@ -57,8 +57,11 @@ impl Failure {
     /// Whether the same transaction can succeed at once: another one was in its way.
     pub(super) fn is_contention(&self) -> bool {
         match self {
-            Failure::Sql(error) => error.code().is_some_and(|code| {
+            Failure::Sql(error) => error.as_db_error().is_some_and(|error| {
+                let is_event = || error.table().is_some_and(|table| table.starts_with("event"));
+                let code = error.code();
                 [&SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED].contains(&code)
+                    || (*code == SqlState::UNIQUE_VIOLATION && is_event())
             }),
             Failure::Refused(_) | Failure::Lost(_) => false,
         }

@@ -73,7 +73,8 @@ pub(super) const PUT_BIRTHS: Sql = Sql {
     ],
 };
 
-/// Events that follow the last one of a saga that is the incarnation's; all others are left out.
+/// Events that follow the last one of a saga that is the incarnation's; all others are left out. Only a lost commit that still
+/// hangs on the server can be in their way; then the transaction is done again.
 pub(super) const PUT_EVENTS: Sql = Sql {
     name: "put_events",
     text: "
@@ -84,7 +85,7 @@ pub(super) const PUT_EVENTS: Sql = Sql {
         JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $6
         WHERE next.after = coalesce(
             (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
-        ON CONFLICT DO NOTHING RETURNING saga",
+        RETURNING saga",
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY, Type::UUID],
 };
 
