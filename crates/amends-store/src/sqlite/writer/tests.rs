@@ -2,10 +2,12 @@ use super::*;
 use rusqlite::ErrorCode;
 use std::path::Path;
 
-/// A log, told its length again and again: when it is moved, and whether that waits for readers.
+/// What a log is told of its length, and how it is to be moved then.
+type Told = (u32, Option<&'static str>);
+
 #[test]
 fn a_log_is_moved_whenever_it_has_grown_by_so_much() {
-    let cases: [(&str, &[(u32, Option<&str>)]); 5] = [
+    let cases: [(&str, &[Told]); 6] = [
         ("short", &[(0, None), (1, None), (CHECKPOINT_PAGES - 1, None)]),
         (
             "grown, and not again before it has grown as much",
@@ -41,13 +43,13 @@ fn a_log_is_moved_whenever_it_has_grown_by_so_much() {
                 (RESTART_PAGES - 1 + CHECKPOINT_PAGES, Some("RESTART")),
             ],
         ),
+        ("long from the first", &[(RESTART_PAGES, Some("RESTART"))]),
     ];
     for (what, lengths) in cases {
         let mut log = Log::default();
         let modes: Vec<_> = lengths.iter().map(|(pages, _)| (*pages, log.checkpoint_at(*pages))).collect();
         assert_eq!(modes, lengths, "{what}");
     }
-    assert_eq!(Log::default().checkpoint_at(RESTART_PAGES), Some("RESTART"), "the first length of that kind");
 }
 
 /// A file with something in its log, and the thread's loop, which is told only to move the log.
