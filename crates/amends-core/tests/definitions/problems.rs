@@ -299,6 +299,24 @@ fn a_diagnostic_is_written_as_the_api_shows_it() {
 }
 
 #[test]
+fn one_letter_in_three_may_be_mistyped() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    #[rustfmt::skip]
+    let cases = [
+        ("a".into(), "b".into(), true), ("abc".into(), "abx".into(), true), ("abc".into(), "axy".into(), false),
+        ("abcde".into(), "abcdx".into(), true), ("abcde".into(), "abcxy".into(), false),
+        ("abcdef".into(), "abcdxy".into(), true), ("abcdef".into(), "abcxyz".into(), false),
+        // What is much longer than any name was not meant to be one.
+        (long(128), long(127), true), (long(129), long(128), false),
+    ];
+    for (name, candidate, is_near) in cases {
+        let expected = is_near.then_some(candidate.as_str());
+        assert_eq!(lint::nearest(&name, [candidate.as_str()]), expected, "{name} and {candidate}");
+    }
+    assert_eq!(lint::nearest("abcdef", ["abcdxy", "abcdex", "uvwxyz"]), Some("abcdex"), "the nearest of all");
+}
+
+#[test]
 fn compiling_reports_errors_only() {
     let warned = format!("{HEAD}steps:\n  a: {{ action: {{ post: \"bank:/a\" }} }}\n");
     assert!(lint::compile(&warned).is_ok());
