@@ -240,12 +240,7 @@ impl Expression {
         &self.source
     }
 
-    /// What the expression reads, in the order written; a thing that is read twice is there twice.
-    pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        self.uses.iter().map(|place| &place.reference)
-    }
-
-    /// Like [`Expression::references`], with the places.
+    /// What the expression reads and where, in the order written; a thing that is read twice is there twice.
     pub(crate) fn uses(&self) -> &[Use] {
         &self.uses
     }
@@ -294,18 +289,6 @@ impl Tree {
         let template = Template::parse(text)?;
         let fixed = template.parts.iter().all(|part| matches!(part, Part::Text(_)));
         Ok(if fixed { Tree::Constant(Value::String(text.to_owned())) } else { Tree::Text(template) })
-    }
-
-    /// What the tree reads; a thing that is read twice is there twice.
-    #[must_use]
-    pub fn references(&self) -> Vec<&Reference> {
-        match self {
-            Tree::Constant(_) => Vec::new(),
-            Tree::Expression(expression) => expression.references().collect(),
-            Tree::Text(template) => template.references().collect(),
-            Tree::List(items) => items.iter().flat_map(Tree::references).collect(),
-            Tree::Map(entries) => entries.iter().flat_map(|(_, item)| item.references()).collect(),
-        }
     }
 
     /// Renders the tree as JSON.

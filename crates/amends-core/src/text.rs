@@ -1,5 +1,8 @@
 //! Bytes, names and errors as they stand in a message or a key.
 
+#[cfg(test)]
+mod tests;
+
 /// The longest that a text of somebody else's is repeated in a message, in characters.
 const SHORT_CHARS: usize = 80;
 

@@ -94,12 +94,16 @@ pub(super) fn compile(template: &str, range: Range<usize>) -> Result<(Program, V
 
 /// An error of the engine's parser in our words; its range is within the expression.
 pub(super) fn syntax_error(error: &Error, source: &str) -> ExpressionError {
-    let range = error.range().filter(|range| range.start < range.end && range.end <= source.len());
     ExpressionError {
         message: format!("this expression cannot be read: {}", error.detail().unwrap_or("it is not well formed")),
         remedy: "mend the expression; the language is described in docs/definitions.md".into(),
-        range: range.unwrap_or(0..source.len()),
+        range: within(source, error.range().unwrap_or_default()),
     }
+}
+
+/// The engine's place of something in `source`, if that is one; else, all of it.
+pub(super) fn within(source: &str, range: Range<usize>) -> Range<usize> {
+    if source.get(range.clone()).is_some_and(|there| !there.is_empty()) { range } else { 0..source.len() }
 }
 
 fn shifted(error: ExpressionError, offset: usize) -> ExpressionError {

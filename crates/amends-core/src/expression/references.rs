@@ -1,6 +1,6 @@
 //! Walks the syntax tree of an expression: what it reads, and whether all it uses is part of the language.
 
-use super::engine::{FILTERS, TESTS, syntax_error};
+use super::engine::{FILTERS, TESTS, syntax_error, within};
 use super::{ExpressionError, Reference, Use};
 use crate::lint::nearest;
 use minijinja::machinery::ast::{CallArg, Expr};
@@ -197,8 +197,7 @@ impl Walk<'_> {
     /// The engine's span as a range of this source. The engine counts in 32 bits and we in the length of an
     /// expression, so only a span that is not in the source at all falls back to the whole.
     fn range(&self, span: Span) -> Range<usize> {
-        let range = span.start_offset as usize..span.end_offset as usize;
-        if range.start < range.end && self.source.get(range.clone()).is_some() { range } else { 0..self.source.len() }
+        within(self.source, span.start_offset as usize..span.end_offset as usize)
     }
 }
 

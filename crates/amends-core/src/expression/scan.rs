@@ -1,5 +1,8 @@
 //! Finds the expressions in a string, before anything reads what stands in them.
 
+#[cfg(test)]
+mod tests;
+
 use super::ExpressionError;
 use std::ops::Range;
 

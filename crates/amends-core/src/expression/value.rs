@@ -1,5 +1,8 @@
 //! JSON into the engine and out of it again, exactly.
 
+#[cfg(test)]
+mod tests;
+
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value as Jinja, ValueKind};
 use serde_json::{Map, Number, Value};
 use std::fmt;
@@ -195,10 +198,8 @@ fn convert(value: &Jinja, budget: &mut Budget, depth: usize) -> Result<Value, St
         }
         // What an iterator could not go on with arrives here as an invalid value, which says why.
         other => match value.clone().try_iter() {
-            Err(error) if error.detail().is_some() || error.kind() == minijinja::ErrorKind::OutOfFuel => {
-                Err(error.to_string())
-            }
-            Err(_) | Ok(_) => Err(format!("a value of the type {other} is no JSON")),
+            Err(error) => Err(error.to_string()),
+            Ok(_) => Err(format!("a value of the type {other} is no JSON")),
         },
     }
 }

@@ -144,6 +144,19 @@ fn every_ascii_business_key_within_the_limit_is_kept_whole() {
     assert_eq!(action_key(&key, SAGA, &step), format!("{key}-{SAGA}-{step}"));
 }
 
+/// A character more than there is room for, and the longest key is as long as a header may hold, and no longer.
+#[test]
+fn a_business_key_is_cut_only_where_it_must_be_and_fills_its_room() {
+    let key = |length: usize| "k".repeat(length);
+    let room = 255 - format!("-{SAGA}-charge-compensation").len();
+    assert_eq!(compensation_key(&key(room), SAGA, "charge"), format!("{}-{SAGA}-charge-compensation", key(room)));
+    let cut = compensation_key(&key(room + 1), SAGA, "charge");
+    assert_eq!(cut.len(), 255, "{cut}");
+    let (prefix, _) = cut.split_once('~').expect("the digest is set off");
+    // The digest has 32 digits.
+    assert_eq!(prefix, key(room - 33));
+}
+
 #[test]
 fn a_business_key_too_long_for_a_header_is_cut_and_told_apart_by_its_digest() {
     let one = "é".repeat(128);

@@ -15,6 +15,20 @@ fn durations() {
     }
 }
 
+/// With each unit as soon as there is one of it, and none of which there is nothing.
+#[test]
+fn durations_are_written_in_the_largest_units() {
+    #[rustfmt::skip]
+    let rows = [
+        (0, "0s"), (1, "1ms"), (999, "999ms"), (1_000, "1s"), (59_999, "59s999ms"), (60_000, "1m"), (3_600_000, "1h"),
+        (5_400_000, "1h30m"), (86_400_000, "1d"), (86_400_001, "1d1ms"), (90_061_001, "1d1h1m1s1ms"),
+        (MAX_DURATION_MS, "3660d"),
+    ];
+    for (ms, expected) in rows {
+        assert_eq!(format_duration(ms), expected, "{ms}");
+    }
+}
+
 #[test]
 fn what_is_no_duration() {
     for text in ["5", "s", "5 s", "1h 30m", "-5s", "1.5s", "5S", "5sec", "5µs", "٣s", "5s!", "m5", "1h30"] {

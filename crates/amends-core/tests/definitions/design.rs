@@ -48,6 +48,18 @@ fn the_designs_own_example_is_clean() {
     assert!(definition.steps.iter().all(|step| matches!(step.work, Work::Call(_))));
 }
 
+/// The word in the definition, and what the participant sees of it.
+#[test]
+fn a_method_stands_in_the_request_line_as_http_writes_it() {
+    let cases = [("get", "GET"), ("post", "POST"), ("put", "PUT"), ("patch", "PATCH"), ("delete", "DELETE")];
+    for (written, sent) in cases {
+        let action = format!("{{ action: {{ {written}: \"a:/x\" }}, compensation: none }}");
+        let source = format!("saga: methods\nkey: \"{{{{ input.id }}}}\"\nsteps:\n  one: {action}\n");
+        let definition = lint::compile(&source).expect("it has no errors");
+        assert_eq!(definition.steps[0].call().expect("it calls").action.method.as_str(), sent);
+    }
+}
+
 /// What a definition without the key comes to.
 #[test]
 fn what_is_not_written_has_a_default() {

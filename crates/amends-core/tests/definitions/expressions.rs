@@ -1,6 +1,8 @@
 //! The expression language: what renders to what, what is refused, and what it may cost.
 
-use amends_core::expression::{Expression, OUTPUT_BYTES, Reference, Scope, Template, Tree};
+use amends_core::expression::{
+    EXPRESSION_BYTES, EXPRESSION_TOKENS, Expression, OUTPUT_BYTES, PATH_BYTES, Reference, Scope, Template, Tree,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -230,6 +232,8 @@ fn only_a_boolean_is_true_or_false() {
         ("{{ input.lines | length }}", Err("it must be true or false, and is the number 2")),
         ("{{ input.order_id }}", Err("it must be true or false, and is the text \"o-1\"")),
         ("{{ input.note }}", Err("it must be true or false, and is null")),
+        ("{{ 'x' * 40 }}", Err("it must be true or false, and is the text \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"")),
+        ("{{ 'x' * 41 }}", Err("it must be true or false, and is the text \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" …")),
         ("{{ input.lines }}", Err("it must be true or false, and is a list")),
         ("{{ input.missing }}", Err("it is undefined")),
         ("true", Err("this must be one expression")),
@@ -280,11 +284,25 @@ fn an_error_points_at_what_is_wrong() {
         ("a{% if %}", "{%"),
         ("a {{ b", "{{"),
         ("{{ input.x ? 1 }}", "?"),
+        ("{{ input.x yz }}", "yz"),
+        ("a {{- input.x }}", "{{-"),
+        // What is missing at the end is missing after the last word.
+        ("a {{ (input.x }}", "x"),
+        ("a {{ 1 + }}", "+"),
     ];
     for (source, expected) in cases {
         let error = Template::parse(source).unwrap_err();
         assert_eq!(&source[error.range.clone()], *expected, "{source}: {error:?}");
         assert!(!error.remedy.is_empty());
+    }
+}
+
+#[test]
+fn what_was_read_can_be_shown_as_it_was_written() {
+    for source in ["{{ input.x }}", "{{input['x']|  upper}}"] {
+        let (template, expression) = (Template::parse(source).unwrap(), Expression::parse(source).unwrap());
+        assert_eq!((template.source(), expression.source()), (source, source));
+        assert_eq!(format!("{template:?} {expression:?}"), format!("Template({source:?}) Expression({source:?})"));
     }
 }
 
@@ -297,6 +315,31 @@ fn rendering_again_gives_the_same() {
     let render = |input| template.render_text(&Scope { input: Arc::new(input), ..Scope::default() }).unwrap();
     assert_eq!(render(one.clone()), render(other));
     assert_eq!(render(one), r#"{"a":{"c":2,"d":1},"b":1} {"a":{"c":2,"d":1},"b":1} [["a",{"c":2,"d":1}],["b",1]]"#);
+}
+
+/// As much as is promised, and not a byte more.
+#[test]
+fn every_bound_can_be_reached() {
+    let evaluated = |source: String| {
+        let expression = Expression::parse(&format!("{{{{ {source} }}}}")).map_err(|error| error.message)?;
+        expression.evaluate(&scope()).map_err(|error| error.message)
+    };
+    let text = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
+    assert!(evaluated(text(EXPRESSION_BYTES)).is_ok() && evaluated(text(EXPRESSION_BYTES + 1)).is_err());
+    let tokens = |count: usize| "-".repeat(count - 1) + "1";
+    assert!(evaluated(tokens(EXPRESSION_TOKENS)).is_ok() && evaluated(tokens(EXPRESSION_TOKENS + 1)).is_err());
+
+    let path = |bytes: usize| Template::parse(&format!("/{{{{ 'x' * {} }}}}", bytes - 1)).unwrap();
+    assert!(path(PATH_BYTES).render_path(&scope()).is_ok() && path(PATH_BYTES + 1).render_path(&scope()).is_err());
+
+    // A text has two quotes in JSON, and none in a text.
+    let of = |bytes: usize| Scope { input: Arc::new(json!("x".repeat(bytes))), ..Scope::default() };
+    let (whole, wrapped) = (Expression::parse("{{ input }}").unwrap(), Expression::parse("{{ [input] }}").unwrap());
+    assert!(whole.evaluate(&of(OUTPUT_BYTES - 2)).is_ok() && whole.evaluate(&of(OUTPUT_BYTES - 1)).is_err());
+    assert!(wrapped.evaluate(&of(OUTPUT_BYTES - 4)).is_ok() && wrapped.evaluate(&of(OUTPUT_BYTES - 3)).is_err());
+    let after = |fixed: &str| Template::parse(&format!("{fixed}{{{{ input }}}}")).unwrap();
+    let longest = of(OUTPUT_BYTES - 2);
+    assert!(after("ab").render_text(&longest).is_ok() && after("abc").render_text(&longest).is_err());
 }
 
 /// An input of about a megabyte.

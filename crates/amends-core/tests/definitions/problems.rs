@@ -247,6 +247,34 @@ fn there_is_an_end_to_steps_and_expressions() {
     assert_eq!(codes(step(2_000)), [("too-many-expressions", 6)]);
 }
 
+/// What a definition may just be, and what it is one step further.
+#[test]
+fn every_bound_may_be_reached() {
+    let codes = |source: &str| {
+        let problems = lint::check(&format!("{HEAD}{source}"), None).diagnostics;
+        problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    let nap = "steps: { a: { sleep: 1s } }";
+    let long =
+        |bytes: usize| format!("description: {}", "x".repeat(bytes - format!("{HEAD}description: \n{nap}").len()));
+    let name = |bytes: usize| format!("steps: {{ {}: {{ sleep: 1s }} }}", "a".repeat(bytes));
+    let pivot = "steps: { a: { kind: pivot, action: { post: 'p:/a', timeout: 30s }, retry: { total: 5m } } }";
+    #[rustfmt::skip]
+    let cases: [(&str, String, String); 7] = [
+        ("too-large", format!("{}\n{nap}", long(256 * 1024)), format!("{}\n{nap}", long(256 * 1024 + 1))),
+        ("bad-name", name(64), name(65)),
+        ("bad-retry", format!("retry: {{ initial: 5s, max: 5s }}\n{nap}"), format!("retry: {{ initial: 6s, max: 5s }}\n{nap}")),
+        ("timeout-over-deadline", "deadline: 1h\nsteps: { a: { wait: 1h } }".into(), "deadline: 1h\nsteps: { a: { wait: 1h1ms } }".into()),
+        ("sleeps-over-deadline", "deadline: 1h\nsteps: { a: { sleep: 59m59s999ms } }".into(), "deadline: 1h\nsteps: { a: { sleep: 1h } }".into()),
+        // The one that reaches it, and none of those after it.
+        ("sleeps-over-deadline", "deadline: 1h\nsteps: { a: { sleep: 30m }, b: { sleep: 29m } }".into(), "deadline: 1h\nsteps: { a: { sleep: 30m }, b: { sleep: 30m }, c: { sleep: 30m } }".into()),
+        ("deadline-over-pivot", format!("deadline: 5m30s\n{pivot}"), format!("deadline: 5m29s\n{pivot}")),
+    ];
+    for (code, within, beyond) in cases {
+        assert_eq!((codes(&within), codes(&beyond)), (vec![], vec![code]), "{beyond:.200}");
+    }
+}
+
 #[test]
 fn many_problems_are_reported_at_once_and_in_order() {
     let source = "saga: A\nkey: x\nsteps:\n  a: { after: [b, q], sleep: 5 }\n  b: { kind: pivot, action: { post: \"u:x\" } }\n  c: {}\n";
@@ -268,6 +296,24 @@ fn a_diagnostic_is_written_as_the_api_shows_it() {
         "remedy": "give it some time, such as `30s`, or leave the key out", "line": 4, "column": 15,
     }]);
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn one_letter_in_three_may_be_mistyped() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    #[rustfmt::skip]
+    let cases = [
+        ("a".into(), "b".into(), true), ("abc".into(), "abx".into(), true), ("abc".into(), "axy".into(), false),
+        ("abcde".into(), "abcdx".into(), true), ("abcde".into(), "abcxy".into(), false),
+        ("abcdef".into(), "abcdxy".into(), true), ("abcdef".into(), "abcxyz".into(), false),
+        // What is much longer than any name was not meant to be one.
+        (long(128), long(127), true), (long(129), long(128), false),
+    ];
+    for (name, candidate, is_near) in cases {
+        let expected = is_near.then_some(candidate.as_str());
+        assert_eq!(lint::nearest(&name, [candidate.as_str()]), expected, "{name} and {candidate}");
+    }
+    assert_eq!(lint::nearest("abcdef", ["abcdxy", "abcdex", "uvwxyz"]), Some("abcdex"), "the nearest of all");
 }
 
 #[test]

@@ -1,17 +1,21 @@
-use super::errors::OpenError;
+use super::errors::{Failure, OpenError};
 use super::schema::{self, Migration};
+use super::writer::Writing;
 use super::{SqliteOptions, SqliteStore, reads, rows, writer, writes};
 use crate::conformance::{self, Subject};
 use crate::{
-    Acquired, Birth, Commit, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError, StoredEvents, Views,
+    Acquired, Birth, Commit, Count, Counter, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError,
+    StoredEvents, Views,
 };
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -62,7 +66,8 @@ fn birth(number: u128, body_bytes: usize) -> Commit {
     }
 }
 
-/// Stops the writer in the middle of a transaction, until something is sent.
+/// Stops the writer in the middle of a transaction, until the sender is dropped. Where something queued behind it fails,
+/// this is run again like the rest, and a gate without its sender stands open.
 async fn hold(store: &SqliteStore) -> (impl Future<Output = Result<(), StoreError>>, Sender<()>) {
     let (holding, held) = channel();
     let (open_gate, gate) = channel();
@@ -90,12 +95,45 @@ async fn calls_that_meet_share_a_transaction() {
     for call in &mut calls {
         assert!(begin(call.as_mut()).is_pending());
     }
-    gate.send(()).unwrap();
+    drop(gate);
     held.await.unwrap();
     for call in calls {
         assert_eq!(call.await.unwrap(), [Outcome::Committed]);
     }
     assert_eq!(store.transactions() - before, 1);
+}
+
+/// However much is queued, its first caller is not kept waiting for all of it.
+#[tokio::test]
+async fn a_transaction_has_room_for_so_many_calls() {
+    let Opened { store, .. } = open().await;
+    let before = store.transactions();
+    let (held, gate) = hold(&store).await;
+    // With the one that holds the writer, they are one too many.
+    let mut calls: Vec<_> = (0..writer::BATCH_JOBS_MAX).map(|_| Box::pin(store.writer.perform(|_| Ok(())))).collect();
+    for call in &mut calls {
+        assert!(begin(call.as_mut()).is_pending());
+    }
+    drop(gate);
+    held.await.unwrap();
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(store.transactions() - before, 2);
+}
+
+/// Statistics are sums, so this is seen only by those who look at the course of things.
+#[tokio::test]
+async fn counts_are_kept_under_the_minute_in_which_they_happened() {
+    let Opened { store, directory, .. } = open().await;
+    let count = |at| Count { definition: "order".into(), counter: Counter::Started, at: Timestamp(at) };
+    let counts = [0, 59_999, 60_000, 119_999, 600_000, 60_001].map(count).into();
+    store.commit(ME, vec![Commit { counts, ..birth(1, 10) }].into()).await.unwrap();
+    let connection = Connection::open(directory.path().join("amends.db")).unwrap();
+    let mut kept = connection.prepare("SELECT minute, value FROM count ORDER BY minute").unwrap();
+    let kept: Vec<(i64, i64)> =
+        kept.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(kept, [(0, 2), (1, 3), (10, 1)]);
 }
 
 #[tokio::test]
@@ -114,7 +152,6 @@ async fn a_poisoned_call_fails_alone() {
     assert!(begin(poisoned.as_mut()).is_pending());
     assert!(begin(refused.as_mut()).is_pending());
     assert!(begin(last.as_mut()).is_pending());
-    // The work that holds the writer is run twice like the others, and a gate without its sender stands open.
     drop(gate);
     held.await.unwrap();
     assert_eq!(first.await.unwrap(), [Outcome::Committed]);
@@ -125,6 +162,45 @@ async fn a_poisoned_call_fails_alone() {
     assert!(store.definitions(crate::Which::Current).await.unwrap().is_empty());
     assert!(store.transactions() - before >= 3, "each was done again in a transaction of its own");
     assert!(fatal.try_recv().is_err());
+}
+
+/// Work that fails with these errors, one each time it is run, and how often that was.
+fn failing(errors: &'static [c_int]) -> (impl FnMut(&mut Writing<'_>) -> Result<(), Failure> + Send, Arc<AtomicUsize>) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let work = move |_: &mut Writing<'_>| {
+        let error = ffi::Error::new(errors[counted.fetch_add(1, Ordering::Relaxed)]);
+        Err(rusqlite::Error::SqliteFailure(error, None).into())
+    };
+    (work, runs)
+}
+
+/// Nobody else can have been the cause, and on a full disk each attempt is a transaction written for nothing.
+#[tokio::test]
+async fn a_call_that_failed_alone_is_not_tried_again() {
+    let Opened { store, fatal, .. } = open().await;
+    let (work, runs) = failing(&[ffi::SQLITE_FULL]);
+    assert!(matches!(store.writer.perform(work).await, Err(StoreError::Unavailable(_))));
+    assert_eq!(runs.load(Ordering::Relaxed), 1);
+    assert!(fatal.try_recv().is_err());
+}
+
+/// The first failure only says that each call is to be done again alone; the second is as bad as any.
+#[tokio::test]
+async fn a_call_that_meets_a_failing_disk_when_it_is_done_again_ends_the_writer() {
+    let Opened { store, fatal, .. } = open().await;
+    let (held, gate) = hold(&store).await;
+    let (work, runs) = failing(&[ffi::SQLITE_FULL, ffi::SQLITE_IOERR]);
+    let mut failing = pin!(store.writer.perform(work));
+    let mut last = pin!(store.commit(ME, vec![birth(1, 10)].into()));
+    assert!(begin(failing.as_mut()).is_pending());
+    assert!(begin(last.as_mut()).is_pending());
+    drop(gate);
+    held.await.unwrap();
+    assert!(matches!(failing.await, Err(StoreError::Damaged(_))));
+    assert!(fatal.try_recv().unwrap().contains("disk I/O error"));
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    assert!(matches!(last.await, Err(StoreError::Damaged(_))), "what is queued behind it is not done");
 }
 
 #[tokio::test]
@@ -163,7 +239,7 @@ async fn readers_read_beside_an_open_transaction() {
     let (held, gate) = hold(&store).await;
     assert!(store.saga(Uuid::from_u128(1)).await.unwrap().is_some());
     assert_eq!(store.sagas(SagaQuery { limit: 5, ..SagaQuery::default() }).await.unwrap().len(), 1);
-    gate.send(()).unwrap();
+    drop(gate);
     held.await.unwrap();
 }
 
@@ -175,7 +251,7 @@ async fn a_dropped_call_is_carried_out_and_a_dropped_store_finishes_its_queue() 
         assert!(begin(pin!(store.commit(ME, vec![birth(number, 10)].into()))).is_pending());
     }
     drop(held);
-    gate.send(()).unwrap();
+    drop(gate);
     drop(store);
     assert!(!directory.path().join("amends.db-wal").exists(), "the log was moved into the file");
     let store = SqliteStore::open(SqliteOptions::new(directory.path().join("amends.db"))).unwrap();
@@ -289,6 +365,29 @@ async fn the_log_is_moved_into_the_file_as_it_grows() {
     let bound = u64::from(writer::CHECKPOINT_PAGES) * 4096 * 3 / 2;
     assert!(size("amends.db-wal") < bound, "the log has {} bytes", size("amends.db-wal"));
     assert!(size("amends.db") > 30_000_000, "the file has {} bytes", size("amends.db"));
+}
+
+/// SQLite on its own would do it much sooner, and where that fails nobody would hear of it.
+#[tokio::test]
+async fn the_log_is_moved_by_the_writer_and_not_by_sqlite() {
+    let Opened { store, directory, .. } = open().await;
+    let size = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().len();
+    let before = size("amends.db");
+    for number in 0..10 {
+        store.commit(ME, vec![birth(number, 1_000_000)].into()).await.unwrap();
+    }
+    assert!(size("amends.db-wal") > 10_000_000, "the log has {} bytes", size("amends.db-wal"));
+    assert_eq!(size("amends.db"), before);
+}
+
+/// What was answered as durable may be gone with it, so that nobody may go on as if nothing were wrong.
+#[tokio::test]
+async fn a_log_that_cannot_be_read_when_it_is_moved_is_fatal() {
+    let Opened { store, fatal, directory } = open().await;
+    store.commit(ME, vec![birth(1, 100_000)].into()).await.unwrap();
+    File::options().write(true).open(directory.path().join("amends.db-wal")).unwrap().set_len(0).unwrap();
+    drop(store);
+    assert!(fatal.try_recv().unwrap().contains("disk I/O error"));
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! piece of work fails, the transaction is rolled back and each piece is done again in one of its own, so that a
 //! poisoned one fails alone. Nothing is answered before its commit is durable.
 
+#[cfg(test)]
+mod tests;
+
 use super::OnFatal;
 use super::errors::{Failure, is_fatal, refusal, stopped};
 use super::rows;
@@ -22,7 +25,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
 
 /// Bounds a transaction, and so how long its first caller waits and how much a failure does again.
-const BATCH_JOBS_MAX: usize = 512;
+pub(super) const BATCH_JOBS_MAX: usize = 512;
 
 /// After so many new pages the log is moved into the file (16 MiB): often enough for the log to stay small, seldom
 /// enough that a page changed many times is moved once.
@@ -90,7 +93,7 @@ impl Writer {
             on_fatal,
             transactions: Arc::clone(&transactions),
             log_pages,
-            log_pages_moved: 0,
+            log: Log::default(),
         };
         let thread = Builder::new().name("amends-writer".into()).spawn(move || writer.run())?;
         Ok(Writer { queue: Some(sender), thread: Some(thread), transactions })
@@ -170,8 +173,7 @@ struct Loop {
     transactions: Arc<AtomicU64>,
     /// How long the log is, as SQLite said at the last commit.
     log_pages: Arc<AtomicU32>,
-    /// How long it was when it was last moved into the file.
-    log_pages_moved: u32,
+    log: Log,
 }
 
 impl Loop {
@@ -248,15 +250,7 @@ impl Loop {
     /// Moves the log into the file when it has grown. SQLite's own way of doing so would keep its errors to itself.
     fn checkpoint_if_long(&mut self) -> Result<(), Dead> {
         let pages = self.log_pages.load(Ordering::Relaxed);
-        // A log that is shorter than before was begun again from its start.
-        if pages < self.log_pages_moved {
-            self.log_pages_moved = 0;
-        }
-        if pages - self.log_pages_moved < CHECKPOINT_PAGES {
-            return Ok(());
-        }
-        self.log_pages_moved = pages;
-        self.checkpoint(if pages < RESTART_PAGES { "PASSIVE" } else { "RESTART" })
+        self.log.checkpoint_at(pages).map_or(Ok(()), |mode| self.checkpoint(mode))
     }
 
     fn checkpoint(&self, mode: &str) -> Result<(), Dead> {
@@ -273,6 +267,28 @@ impl Loop {
                 Ok(())
             }
         }
+    }
+}
+
+/// How much of the write-ahead log was moved into the file already.
+#[derive(Default)]
+struct Log {
+    /// How long it was when it was last moved.
+    pages_moved: u32,
+}
+
+impl Log {
+    /// How a log that is so long now is to be moved, if it is long enough; from then on it counts as moved.
+    fn checkpoint_at(&mut self, pages: u32) -> Option<&'static str> {
+        // A log that is shorter than before was begun again from its start.
+        if pages < self.pages_moved {
+            self.pages_moved = 0;
+        }
+        if pages - self.pages_moved < CHECKPOINT_PAGES {
+            return None;
+        }
+        self.pages_moved = pages;
+        Some(if pages < RESTART_PAGES { "PASSIVE" } else { "RESTART" })
     }
 }
 

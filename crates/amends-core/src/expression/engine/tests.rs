@@ -1,10 +1,24 @@
 //! What is read without the engine is what the engine reads.
 
-use super::{Budget, Scope, compile};
+use super::{Budget, Scope, compile, within};
 use crate::expression::OUTPUT_BYTES;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+#[test]
+fn a_place_that_is_none_is_the_whole() {
+    let whole = || 0.."input.ö".len();
+    #[rustfmt::skip]
+    let cases = [
+        (0..5, 0..5), (6..8, 6..8), (whole(), whole()),
+        // Empty, beyond the end, and in the middle of a letter.
+        (0..0, whole()), (3..3, whole()), (6..9, whole()), (6..7, whole()),
+    ];
+    for (range, expected) in cases {
+        assert_eq!(within("input.ö", range.clone()), expected, "{range:?}");
+    }
+}
 
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
