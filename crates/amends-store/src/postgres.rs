@@ -46,8 +46,8 @@ const CONTENTION_TRIES: usize = 5;
 /// How many connections give signs of life and look into the inbox.
 const KEEPERS: usize = 2;
 
-/// How to open a store on PostgreSQL.
-#[derive(Clone, Debug)]
+/// How to open a store on PostgreSQL. It is not shown, because the address may hold a password.
+#[derive(Clone)]
 pub struct PostgresOptions {
     /// Where it is, as `postgres://user:password@host:port/database`.
     pub url: String,

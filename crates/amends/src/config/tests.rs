@@ -189,12 +189,17 @@ headers = { idempotency-key = "sesame-1", "no header" = "sesame-2", authorizatio
 
 #[test]
 fn stores() {
-    for store in ["postgres://localhost/amends", "sqlite:", "sqlite::memory:", "amends.db", "mysql:amends"] {
+    for store in
+        ["postgres:amends", "postgres://host:port/amends", "sqlite:", "sqlite::memory:", "amends.db", "mysql:amends"]
+    {
         let name = store.replace([':', '/', '.'], "-");
         insta::assert_snapshot!(format!("store-{name}"), refused(&format!("store = \"{store}\"\n")));
     }
     let absolute = StoreLocation::parse("sqlite:/var/lib/amends.db", Path::new("/etc")).unwrap();
     assert_eq!(absolute, StoreLocation::Sqlite("/var/lib/amends.db".into()));
+    let shared = StoreLocation::parse("postgres://amends:secret@db/amends", Path::new("/etc")).unwrap();
+    assert_eq!(shared, StoreLocation::Postgres("postgres://amends:secret@db/amends".into()));
+    assert_eq!(shared.to_string(), "postgres://amends:***@db/amends", "a password is shown to nobody");
 }
 
 #[test]

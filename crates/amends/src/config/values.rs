@@ -13,12 +13,18 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 /// Where sagas are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum StoreLocation {
     /// In one SQLite file.
     Sqlite(PathBuf),
     /// In PostgreSQL, at this address. It may hold a password.
     Postgres(String),
+}
+
+impl fmt::Debug for StoreLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for StoreLocation {
