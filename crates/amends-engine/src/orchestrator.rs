@@ -9,7 +9,7 @@
 //!
 //! The order of things is that of `Orchestrator::pursue` and `Orchestrator::committed`: decide, commit, and only
 //! then perform, answer and announce. Whatever reaches a saga while its last decision is being committed waits for
-//! that commit. One batch of commits is on its way at a time; what is decided meanwhile gathers for the next.
+//! that commit. What is decided while as many batches are on their way as the store works on gathers for the next.
 
 mod breaker;
 mod commits;

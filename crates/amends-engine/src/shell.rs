@@ -37,6 +37,8 @@ const OWNER_ANSWERS: Duration = Duration::from_secs(5);
 const COLLECT: Duration = Duration::from_millis(50);
 /// How often a saga that another one works on is looked at, where somebody waits for its end.
 const LOOK: Duration = Duration::from_millis(250);
+/// And how often at the least, when that takes long.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// The engine. Cheap to clone; clones are the same engine.
 #[derive(Clone)]
@@ -115,6 +117,7 @@ impl Engine {
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
         let clock = Clock::start(store.time().await?);
+        let renewed = tokio::time::Instant::now();
         store.enlist(me, clock.now()).await?;
         failpoint!(async EnlistAfter);
         let catalogue = Arc::new(Catalogue::load(store.clone()).await?);
@@ -132,6 +135,7 @@ impl Engine {
             next_reply: next_reply.clone(),
         };
         if let Some(lease) = store.lease() {
+            tokio::spawn(neighbour.clone().give_signs_of_life(lease));
             tokio::spawn(neighbour.clone().keep_watch(lease));
             tokio::spawn(neighbour.look_into_inbox());
         }
@@ -150,7 +154,7 @@ impl Engine {
             announcements: announcements.clone(),
             gauges: publish_gauges,
             failure: publish_failure,
-            renewed: tokio::time::Instant::now(),
+            renewed,
             is_fenced: false,
             committing: FuturesUnordered::new(),
             stopping: None,
@@ -243,7 +247,9 @@ impl Engine {
                 }
                 (Ok(None), Patience::Wait) => {}
                 (Ok(None), Patience::GiveUp) => return None,
-                (Err(error), _) => return Some(Err(error.into())),
+                // The owner may have done it all the same.
+                (Err(_), Patience::Wait) => {}
+                (Err(error), Patience::GiveUp) => return Some(Err(error.into())),
             }
         }
     }
@@ -334,7 +340,10 @@ impl Engine {
         if crate::orchestrator::is_settled(&saga.saga) {
             return Ok(saga);
         }
-        waiting.wait(caller.receiver, wait_ms).await
+        tokio::select! {
+            told = waiting.wait(caller.receiver, wait_ms) => told,
+            saga = self.settles_elsewhere(id) => Ok(saga),
+        }
     }
 
     /// Ends when a saga has settled that another orchestrator works on. Where there is none, that is never.
@@ -342,8 +351,10 @@ impl Engine {
         if !self.is_shared() {
             return std::future::pending().await;
         }
+        let mut pause = LOOK;
         loop {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_AT_LEAST);
             // A store that cannot be read now can be read later.
             if let Ok(saga) = self.read(id).await
                 && crate::orchestrator::is_settled(&saga.saga)
@@ -389,13 +400,9 @@ impl Waiting<'_> {
         settled: oneshot::Receiver<Result<Reply, EngineError>>,
         wait_ms: u64,
     ) -> Result<Snapshot, EngineError> {
-        let patience = tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled));
-        tokio::select! {
-            told = patience => match told {
-                Ok(Ok(Reply::Saga(saga))) => Ok(saga),
-                Ok(_) | Err(_) => self.engine.read(self.saga).await,
-            },
-            saga = self.engine.settles_elsewhere(self.saga) => Ok(saga),
+        match tokio::time::timeout(Duration::from_millis(wait_ms), answer(settled)).await {
+            Ok(Ok(Reply::Saga(saga))) => Ok(saga),
+            Ok(_) | Err(_) => self.engine.read(self.saga).await,
         }
     }
 }

@@ -576,7 +576,8 @@ pub enum StoreError {
     #[error("the store is not available: {0}")]
     Unavailable(Arc<str>),
     /// Whether it was written is not known, because the answer was lost. The same batch is to be offered again, by
-    /// [`Store::commit_again`]; any other method can simply be called again.
+    /// [`Store::commit_again`]. What was claimed or acquired may be this incarnation's without its
+    /// knowing: it has to give up everything and begin anew. Anything else can be called again.
     #[error("the store did not answer: {0}")]
     Unknown(Arc<str>),
     /// What is stored cannot be read, or is not a store.

@@ -43,7 +43,9 @@ use uuid::Uuid;
 /// How often a transaction is done again that another one was in the way of, before the caller is told to come again.
 const CONTENTION_TRIES: usize = 5;
 
-/// How many connections give signs of life and look into the inbox.
+/// How many connections claim, acquire and receive.
+const TAKERS: usize = 2;
+/// How many connections take over from others and look into the inbox.
 const KEEPERS: usize = 2;
 
 /// How to open a store on PostgreSQL. It is not shown, because the address may hold a password.
@@ -51,7 +53,7 @@ const KEEPERS: usize = 2;
 pub struct PostgresOptions {
     /// Where it is, as `postgres://user:password@host:port/database`.
     pub url: String,
-    /// How many connections write, and so how many commits can be on their way.
+    /// How many commits can be on their way, each on a connection of its own.
     pub writers: usize,
     /// How many connections read for people.
     pub readers: usize,
@@ -62,11 +64,11 @@ pub struct PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// The store at `url` with four writers, four readers, a lease of 15 s and transactions that may rest for 5 s.
+    /// The store at `url` with three writers, four readers, a lease of 15 s and transactions that may rest for 5 s.
     pub fn new(url: impl Into<String>) -> PostgresOptions {
         PostgresOptions {
             url: url.into(),
-            writers: 4,
+            writers: 3,
             readers: 4,
             lease: Duration::from_secs(15),
             transaction_timeout: Duration::from_secs(5),
@@ -76,9 +78,14 @@ impl PostgresOptions {
 
 /// A store on PostgreSQL.
 pub struct PostgresStore {
+    /// For commits, which must not wait for anything else.
     writers: Pool<Connector>,
+    /// For what is claimed, acquired and received.
+    takers: Pool<Connector>,
     readers: Pool<Connector>,
-    /// For signs of life, which must not wait for commits that hang.
+    /// For signs of life, and nothing else: what keeps them waiting costs this process all it owns.
+    pulse: Pool<Connector>,
+    /// For taking over and for the inbox.
     keepers: Pool<Connector>,
     lease: Duration,
 }
@@ -105,12 +112,15 @@ impl PostgresStore {
                 .max_size(size.max(1))
                 .runtime(Runtime::Tokio1)
                 .wait_timeout(Some(options.transaction_timeout * 2))
+                .create_timeout(Some(options.transaction_timeout * 2))
                 .build()
                 .expect("a pool with a runtime can wait")
         };
         Ok(PostgresStore {
             writers: pool(options.writers),
+            takers: pool(TAKERS),
             readers: pool(options.readers),
+            pulse: pool(1),
             keepers: pool(KEEPERS),
             lease: options.lease,
         })
@@ -216,11 +226,11 @@ async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
 #[async_trait]
 impl Store for PostgresStore {
     async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self.writers, link => ownership::enlist(link, me, now, self.lease))
+        transact!(self.takers, link => ownership::enlist(link, me, now, self.lease))
     }
 
     async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self.writers, link => ownership::retire(link, whom, now))
+        transact!(self.takers, link => ownership::retire(link, whom, now))
     }
 
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
@@ -232,20 +242,19 @@ impl Store for PostgresStore {
     }
 
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
-        transact!(self.writers, link => ownership::claim(link, me, now, limit))
+        transact!(self.takers, link => ownership::claim(link, me, now, limit))
     }
 
     async fn acquire(&self, me: Incarnation, saga: Uuid) -> Result<Acquired, StoreError> {
-        transact!(self.writers, link => ownership::acquire(link, me, saga))
+        transact!(self.takers, link => ownership::acquire(link, me, saga))
     }
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
-        transact!(self.writers, link => ownership::receive(link, me, &request))
+        transact!(self.takers, link => ownership::receive(link, me, &request))
     }
 
     fn commits_in_flight(&self) -> usize {
-        // One connection is left for what is claimed and received.
-        self.writers.status().max_size.saturating_sub(1).max(1)
+        self.writers.status().max_size
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -257,7 +266,7 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, me: Incarnation) -> Result<Timestamp, StoreError> {
-        transact!(self.keepers, link => ownership::renew(link, me, self.lease))
+        transact!(self.pulse, link => ownership::renew(link, me, self.lease))
     }
 
     async fn take_over(&self) -> Result<usize, StoreError> {
@@ -281,7 +290,7 @@ impl Store for PostgresStore {
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        transact!(self.writers, link => ownership::put_definition(link, &definition))
+        transact!(self.takers, link => ownership::put_definition(link, &definition))
     }
 
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {

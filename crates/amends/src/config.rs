@@ -64,7 +64,7 @@ pub struct Postgres {
     pub lease_ms: u64,
     /// A transaction that does nothing for so long is ended by the database.
     pub transaction_timeout_ms: u64,
-    /// Connections for the engine.
+    /// Commits on their way at once, each on a connection of its own.
     pub writers: usize,
     /// Connections for what people read.
     pub readers: usize,
@@ -72,7 +72,7 @@ pub struct Postgres {
 
 impl Default for Postgres {
     fn default() -> Postgres {
-        Postgres { lease_ms: 15_000, transaction_timeout_ms: 5_000, writers: 4, readers: 4 }
+        Postgres { lease_ms: 15_000, transaction_timeout_ms: 5_000, writers: 3, readers: 4 }
     }
 }
 

@@ -231,6 +231,15 @@ fn end_with_this_process(server: &Server) {
     watcher.status().expect("a shell can be started");
 }
 
+/// Runs SQL in a database.
+///
+/// # Errors
+/// Where it fails; the database's words are in the error.
+pub fn execute(address: &str, statement: &str) -> io::Result<()> {
+    let mut psql = Programs::find()?.command("psql");
+    finish(psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement, address]), "psql")
+}
+
 /// Makes a new database on the server at `address` and returns its address.
 ///
 /// # Errors
@@ -238,9 +247,7 @@ fn end_with_this_process(server: &Server) {
 pub fn create_database(address: &str) -> io::Result<String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let mut psql = Programs::find()?.command("psql");
-    let statement = format!("CREATE DATABASE {name}");
-    finish(psql.args(["--no-psqlrc", "--quiet", "--command", &statement, address]), "psql")?;
+    execute(address, &format!("CREATE DATABASE {name}"))?;
     let (server, _) = address.rsplit_once('/').ok_or_else(|| io::Error::other("the address names no database"))?;
     Ok(format!("{server}/{name}"))
 }

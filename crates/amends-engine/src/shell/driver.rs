@@ -1,6 +1,6 @@
 //! The task that owns the orchestrator.
 
-use super::{Committed, Gauges, catalogue::Catalogue};
+use super::{Committed, Gauges, catalogue::Catalogue, neighbours::NOBODY};
 use crate::egress::Egress;
 use crate::orchestrator::{BatchId, Input, Loaded, Orchestrator, OutgoingCall, Output, Reply, ReplyId, Taken};
 use crate::{EngineError, Settings};
@@ -26,6 +26,8 @@ const LETTERS: usize = 1_024;
 const GAUGES: Duration = Duration::from_millis(200);
 /// How long to wait before the store is asked again to take this orchestrator.
 const ENLIST_RETRY: Duration = Duration::from_secs(1);
+/// How long that may take. Its sagas are handed out before, and there may be many.
+const ENLIST_PATIENCE: Duration = Duration::from_secs(60);
 /// A clock that differs by less than this is left as it is.
 const CLOCK_TOLERANCE_MS: u64 = 250;
 /// How long to wait before a definition is read again that could not be.
@@ -48,11 +50,14 @@ impl Clock {
         self.began_at.plus(self.began.elapsed().as_millis() as u64)
     }
 
-    fn set(&mut self, now: Timestamp) {
-        let differs_ms = now.since(self.now()).max(self.now().since(now));
-        if differs_ms > CLOCK_TOLERANCE_MS {
-            tracing::warn!(differs_ms, "this process's clock is set to the store's");
-            *self = Clock::start(now);
+    /// Compares it with what the store's clock said at some moment between two.
+    fn compare(&mut self, from: Instant, to: Instant, said: Timestamp) {
+        let reading = |at: Instant| self.began_at.plus(at.saturating_duration_since(self.began).as_millis() as u64);
+        let behind_ms = said.since(reading(to));
+        let ahead_ms = reading(from).since(said);
+        if behind_ms.max(ahead_ms) > CLOCK_TOLERANCE_MS {
+            tracing::warn!(behind_ms, ahead_ms, "this process's clock is set to the store's");
+            *self = Clock { began: to, began_at: said };
         }
     }
 
@@ -65,8 +70,8 @@ impl Clock {
 pub(super) enum Letter {
     /// Something came of what the orchestrator wanted; for another life of it, nothing.
     Tell { life: u64, input: Input },
-    /// The lease was renewed; it was asked for at this moment, and the store's clock says this.
-    Renewed { asked: Instant, now: Timestamp },
+    /// The lease was renewed: when that was asked and answered, and what the store's clock said in between.
+    Renewed { asked: Instant, answered: Instant, now: Timestamp },
     /// Sagas of another orchestrator that has ended are due.
     Freed,
     /// Another orchestrator has taken over from this incarnation.
@@ -158,6 +163,8 @@ impl Driver {
                 self.stopping.take_if(|stopping| stopping.until <= Instant::now() || self.orchestrator.is_quiet())
             {
                 failpoint!(async RetireBefore);
+                // Nobody would take their answers, and what hangs in one of them would hold up what follows.
+                self.committing = FuturesUnordered::new();
                 let me = *self.me.borrow();
                 let released = self.store.retire(me, self.clock.now()).await;
                 failpoint!(async RetireAfter);
@@ -178,12 +185,23 @@ impl Driver {
         self.committing = FuturesUnordered::new();
         let fenced = || EngineError::Store(StoreError::Fenced);
         std::mem::take(&mut self.callers).into_values().for_each(|caller| refuse(caller, fenced()));
+        let before = self.me.send_replace(NOBODY);
         loop {
-            match self.enlist_anew().await {
-                Ok(()) => break,
-                Err(error) => tracing::warn!(%error, "the store does not take this orchestrator; it tries again"),
+            if let Some(Stopping { until, done }) = self.stopping.take() {
+                let released = tokio::time::timeout_at(until, self.store.retire(before, self.clock.now())).await;
+                let late = || Err(StoreError::Unavailable("the store does not answer".into()));
+                // Whoever asked for the stop may have lost patience.
+                let _nobody_waits = done.send(released.unwrap_or_else(|_| late()));
+                return false;
             }
-            // Whoever asks meanwhile is told at once, and may ask another.
+            match tokio::time::timeout(ENLIST_PATIENCE, self.enlist_anew(before)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the store does not take this orchestrator; it tries again");
+                }
+                Err(_) => tracing::warn!("the store does not take this orchestrator in time; it tries again"),
+            }
+            // Whoever asks meanwhile is told, and may ask another.
             let retry_at = Instant::now() + ENLIST_RETRY;
             while let Ok(letter) = tokio::time::timeout_at(retry_at, self.incoming.recv()).await {
                 match letter {
@@ -191,10 +209,10 @@ impl Driver {
                     Some(Letter::Ask { callers, .. }) => {
                         callers.into_iter().for_each(|(_, caller)| refuse(caller, fenced()));
                     }
-                    Some(Letter::Stop { done, .. }) => {
-                        // There is nothing to release. Whoever asked for the stop may have lost patience.
-                        let _nobody_waits = done.send(Ok(()));
-                        return false;
+                    Some(Letter::Stop { grace_ms, done }) => {
+                        let until = Instant::now() + Duration::from_millis(grace_ms);
+                        self.stopping = Some(Stopping { until, done });
+                        break;
                     }
                     Some(_) => {}
                 }
@@ -203,16 +221,12 @@ impl Driver {
         tracing::warn!("this one goes on as a new incarnation");
         self.is_fenced = false;
         self.orchestrator = Orchestrator::new(self.settings.clone(), self.clock.now(), fastrand::u64(..));
-        if self.stopping.is_some() {
-            self.orchestrator.close();
-        }
         true
     }
 
     /// Gives up what the incarnation had, unless another one has taken it already, and enlists as a new one.
-    async fn enlist_anew(&mut self) -> Result<(), StoreError> {
+    async fn enlist_anew(&mut self, before: Incarnation) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let before = *self.me.borrow();
         self.store.retire(before, now).await?;
         let me = Uuid::now_v7();
         let asked = Instant::now();
@@ -232,9 +246,9 @@ impl Driver {
         match letter {
             Letter::Tell { life, input } if life == self.life => self.orchestrator.handle(now, input),
             Letter::Tell { .. } => {}
-            Letter::Renewed { asked, now } => {
-                self.renewed = asked;
-                self.clock.set(now);
+            Letter::Renewed { asked, answered, now } => {
+                self.renewed = self.renewed.max(asked);
+                self.clock.compare(asked, answered, now);
             }
             Letter::Freed => self.orchestrator.handle(now, Input::Freed),
             Letter::Fenced(whom) => self.is_fenced |= whom == *self.me.borrow(),
@@ -303,6 +317,8 @@ impl Driver {
                 failpoint!(async ReceiveAfter);
                 Input::Received { participant, result }
             }),
+            // Others may be making it.
+            Output::Call(_) if self.is_fenced => {}
             Output::Call(call) => {
                 let egress = self.egress.clone();
                 self.spawn(call_one(egress, *call));

@@ -18,6 +18,9 @@ use uuid::Uuid;
 /// How often an orchestrator looks into its inbox.
 const INBOX: Duration = Duration::from_millis(200);
 
+/// Who an orchestrator is while it is between two incarnations.
+pub(super) const NOBODY: Incarnation = Uuid::nil();
+
 /// What came of an order that was left for another orchestrator.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
@@ -41,28 +44,36 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    /// Renews the lease at a third of its length, and looks for others that have not; until the engine ends.
-    pub(super) async fn keep_watch(self, lease: Duration) {
-        let mut rounds = tokio::time::interval(lease / 6);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut renews = true;
-        loop {
+    /// Renews the lease at a third of its length, until the engine ends. It does nothing else, so that nothing keeps it waiting.
+    pub(super) async fn give_signs_of_life(self, lease: Duration) {
+        let mut rounds = rounds(lease / 3);
+        while self.letters.strong_count() > 0 {
             rounds.tick().await;
-            if renews {
-                let (me, asked) = (*self.me.borrow(), Instant::now());
-                let letter = match self.store.renew(me).await {
-                    Ok(now) => Letter::Renewed { asked, now },
-                    Err(StoreError::Fenced) => Letter::Fenced(me),
-                    Err(error) => {
-                        tracing::warn!(%error, "no sign of life could be given");
-                        continue;
-                    }
-                };
-                if !self.tell(letter) {
-                    return;
-                }
+            let (me, asked) = (*self.me.borrow(), Instant::now());
+            if me == NOBODY {
+                continue;
             }
-            renews = !renews;
+            let renewed = tokio::time::timeout(lease / 3, self.store.renew(me)).await;
+            self.tell(match renewed {
+                Ok(Ok(now)) => Letter::Renewed { asked, answered: Instant::now(), now },
+                Ok(Err(StoreError::Fenced)) => Letter::Fenced(me),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "no sign of life could be given");
+                    continue;
+                }
+                Err(_) => {
+                    tracing::warn!("no sign of life could be given: the store does not answer");
+                    continue;
+                }
+            });
+        }
+    }
+
+    /// Looks for others that give no signs of life, and for what they have stored; until the engine ends.
+    pub(super) async fn keep_watch(self, lease: Duration) {
+        let mut rounds = rounds(lease / 6);
+        while self.letters.strong_count() > 0 {
+            rounds.tick().await;
             match self.store.take_over().await {
                 Ok(0) => {}
                 Ok(_) => {
@@ -79,13 +90,9 @@ impl Neighbour {
     /// Does what others leave for this one; until the engine ends.
     pub(super) async fn look_into_inbox(self) {
         let mut in_hand = BTreeSet::new();
-        let mut rounds = tokio::time::interval(INBOX);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut rounds = rounds(INBOX);
+        while self.letters.strong_count() > 0 {
             rounds.tick().await;
-            if self.letters.strong_count() == 0 {
-                return;
-            }
             let me = *self.me.borrow();
             let Ok(items) = self.store.inbox(me).await else { continue };
             // What is answered or withdrawn need not be remembered.
@@ -128,6 +135,12 @@ impl Neighbour {
     fn tell(&self, letter: Letter) -> bool {
         self.letters.upgrade().is_some_and(|letters| letters.send(letter).is_ok())
     }
+}
+
+fn rounds(period: Duration) -> tokio::time::Interval {
+    let mut rounds = tokio::time::interval(period);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    rounds
 }
 
 impl Answer {

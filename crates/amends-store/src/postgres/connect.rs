@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// A value of a statement.
 pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
-/// How long a server may take to answer for the first time.
+/// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that is gone without a word is noticed within this time.
 const DEAD_PEER: Duration = Duration::from_secs(10);
@@ -72,7 +72,8 @@ impl Connector {
         if config.get_hosts().is_empty() {
             return Err(refused("it names no host, as postgres://amends@db.example.com/amends does".into()));
         }
-        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(DEAD_PEER).keepalives_idle(DEAD_PEER);
+        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(DEAD_PEER);
+        config.keepalives_idle(DEAD_PEER / 2).keepalives_interval(DEAD_PEER / 5).keepalives_retries(3);
         if config.get_application_name().is_none() {
             config.application_name("amends");
         }
@@ -171,7 +172,7 @@ impl Link {
         self.client.query_typed(text, values).await
     }
 
-    /// Begins a transaction. Until [`Link::end`] has done its work nobody else is to use the connection.
+    /// Begins a transaction. Until it has been committed or rolled back nobody else is to use the connection.
     pub(super) async fn begin(&self) -> Result<(), Error> {
         self.is_spoilt.store(true, Ordering::Relaxed);
         self.client.batch_execute(&self.begin).await

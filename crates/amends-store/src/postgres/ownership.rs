@@ -67,9 +67,21 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
     let mut taken_over = 0;
     for row in link.query_text(&overdue, &[]).await? {
         let (whom, now): (Incarnation, Timestamp) = (row.try_get(0)?, rows::time_at(&row, 1)?);
-        if fence(link, whom).await? {
-            release(link, whom, now).await?;
-            taken_over += 1;
+        let taken = async {
+            let is_dead = fence(link, whom).await?;
+            if is_dead {
+                release(link, whom, now).await?;
+            }
+            Ok::<bool, Failure>(is_dead)
+        };
+        match taken.await {
+            Ok(is_dead) => taken_over += usize::from(is_dead),
+            // It may hang within a transaction. The others are not to wait for that.
+            Err(failure) => {
+                link.roll_back().await;
+                let error = StoreError::from(failure);
+                tracing::warn!(incarnation = %whom, %error, "its sagas could not be taken over; it is tried again");
+            }
         }
     }
     Ok(taken_over)
@@ -82,10 +94,12 @@ async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
     let lock = "SELECT live FROM amends.incarnation WHERE id = $1 FOR UPDATE";
     let found = link.query_text(lock, &[(&whom, Type::UUID)]).await?;
     let was_live: bool = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    // A renewal at the same moment waits for this row, and then finds none.
+    let expired = "DELETE FROM amends.lease WHERE incarnation = $1 AND expires_at < clock_timestamp()";
+    link.query_text(expired, &[(&whom, Type::UUID)]).await?;
     let dead = "
         UPDATE amends.incarnation SET live = false
-        WHERE id = $1 AND NOT (live AND EXISTS (
-            SELECT 1 FROM amends.lease WHERE incarnation = $1 AND expires_at >= clock_timestamp()))
+        WHERE id = $1 AND (NOT live OR NOT EXISTS (SELECT 1 FROM amends.lease WHERE incarnation = $1))
         RETURNING id";
     let fenced = link.query_text(dead, &[(&whom, Type::UUID)]).await?;
     commit_of(link).await?;
@@ -136,6 +150,9 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
         UPDATE amends.message SET receiver = NULL, visible_at = least(visible_at, $2) WHERE receiver = $1";
     link.query_text(give_back, &[(&whom, Type::UUID), (&rows::time(now), Type::INT8)]).await?;
     link.query_text("DELETE FROM amends.lease WHERE incarnation = $1", &[(&whom, Type::UUID)]).await?;
+    // Whoever left something there finds out that nobody has answered it.
+    let unanswered = "DELETE FROM amends.inbox WHERE incarnation = $1 AND answer IS NULL";
+    link.query_text(unanswered, &[(&whom, Type::UUID)]).await?;
     link.query_text("UPDATE amends.incarnation SET released = true WHERE id = $1", &[(&whom, Type::UUID)]).await?;
     failpoint!(async RetireWritten);
     commit_of(link).await
@@ -235,7 +252,7 @@ pub(super) async fn leave(link: &Link, item: &Item) -> Result<(), Failure> {
         INSERT INTO amends.inbox (id, incarnation, saga, body) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
     let values: [(Value<'_>, Type); 4] =
         [(&item.id, Type::UUID), (&item.to, Type::UUID), (&item.saga, Type::UUID), (&item.body, Type::BYTEA)];
-    link.query_text(put, &values).await?;
+    link.query_text(put, &values).await.map_err(Failure::at_commit)?;
     Ok(())
 }
 
@@ -250,7 +267,7 @@ pub(super) async fn inbox(link: &Link, me: Incarnation) -> Result<Vec<Item>, Fai
 
 pub(super) async fn answer(link: &Link, item: Uuid, answer: &[u8]) -> Result<(), Failure> {
     let text = "UPDATE amends.inbox SET answer = $2 WHERE id = $1 AND answer IS NULL";
-    link.query_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await?;
+    link.query_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await.map_err(Failure::at_commit)?;
     Ok(())
 }
 
@@ -260,6 +277,6 @@ pub(super) async fn collect(link: &Link, item: Uuid, patience: Patience) -> Resu
         Patience::GiveUp => "",
     };
     let text = format!("DELETE FROM amends.inbox WHERE id = $1 {condition} RETURNING answer");
-    let collected = link.query_text(&text, &[(&item, Type::UUID)]).await?;
+    let collected = link.query_text(&text, &[(&item, Type::UUID)]).await.map_err(Failure::at_commit)?;
     Ok(collected.first().map(|row| row.try_get(0)).transpose()?.flatten())
 }
