@@ -88,6 +88,14 @@ impl Process {
         }
     }
 
+    /// How many sagas it holds in memory.
+    pub(crate) fn live_sagas(&self) -> usize {
+        match &self.state {
+            State::Running(orchestrator) => orchestrator.gauges().live_sagas,
+            State::Frozen { .. } | State::Dead => 0,
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         matches!(self.state, State::Running(_))
     }
