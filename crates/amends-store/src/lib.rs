@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
+mod columns;
 pub mod conformance;
 mod memory;
 mod postgres;
@@ -341,6 +342,17 @@ pub enum Outcome {
     },
     /// The saga has moved on, or is not this incarnation's: nothing was written. Drop it from memory.
     Stale,
+}
+
+impl Outcome {
+    /// Whether a commit may have met this refusal because it stands in the store already.
+    fn may_be_for_itself(&self, commit: &Commit) -> bool {
+        match self {
+            Outcome::Exists { saga, same_input } => *saga == commit.saga && *same_input,
+            Outcome::Stale => commit.birth.is_none(),
+            Outcome::Duplicate { .. } | Outcome::Committed => false,
+        }
+    }
 }
 
 /// Whether a batch may have been written before.

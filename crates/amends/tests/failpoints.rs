@@ -19,9 +19,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use support::child;
 use support::customers::{Habits, Load};
+use support::seeded;
 use support::setting::{SOON_VISIBLE, Setting};
 use tokio::time::timeout;
 
@@ -112,7 +113,7 @@ impl fmt::Display for Kill {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_ends_at_any_point_of_its_work_loses_nothing() {
-    let mut random = seeded();
+    let mut random = seeded("CRASH_SEED");
     let mut plan = Vec::new();
     // Every other one ends while it takes up what the one before it left.
     let mut recoveries = points(Phase::Start).into_iter().cycle();
@@ -125,7 +126,7 @@ async fn a_server_that_ends_at_any_point_of_its_work_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_told_of_a_saga_before_it_is_durable() {
-    let mut random = seeded();
+    let mut random = seeded("CRASH_SEED");
     let soon_after = |_| Kill::SoonAfter(Point::TransactionWritten, random.u64(15..40));
     let plan: Vec<Kill> = (0..10).map(soon_after).collect();
     // So many orders that most transactions have the start of a saga in them.
@@ -137,7 +138,7 @@ async fn nobody_is_told_of_a_saga_before_it_is_durable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_ends_at_any_point_of_its_start_or_stop_loses_nothing() {
-    let mut random = seeded();
+    let mut random = seeded("CRASH_SEED");
     let mut plan: Vec<Kill> = points(Phase::New).into_iter().map(|point| Kill::At(point, 1)).collect();
     let rest = [points(Phase::Start), points(Phase::Stop)].concat();
     plan.extend(shuffled(rest, &mut random).into_iter().map(|point| Kill::At(point, 1)));
@@ -146,7 +147,7 @@ async fn a_server_that_ends_at_any_point_of_its_start_or_stop_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn points_that_fail_or_delay_cost_time_and_nothing_else() {
-    let mut random = seeded();
+    let mut random = seeded("CRASH_SEED");
     let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
     let failures = [20, 30, 31, 60].map(|nth| format!("transaction.written=error@{nth}")).join(";");
     let rest = "call.before=error@7;commit.after=delay(10);call.after=delay(20);transaction.committed=delay(5)";
@@ -165,7 +166,7 @@ async fn points_that_fail_or_delay_cost_time_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it takes as long as it is told to; cargo xtask crash --kills N"]
 async fn hundreds_of_kills() {
-    let mut random = seeded();
+    let mut random = seeded("CRASH_SEED");
     let kills = std::env::var("CRASH_KILLS").map_or(100, |kills| kills.parse().expect("CRASH_KILLS is a number"));
     let (began, mut tally, mut violations) = (Instant::now(), BTreeMap::<String, usize>::new(), Vec::new());
     let (mut done, mut retried) = (0, 0);
@@ -341,15 +342,6 @@ async fn end_at(setting: &Setting, load: &Load, point: Point, failpoints: &str) 
 fn shuffled(mut points: Vec<Point>, random: &mut Rng) -> Vec<Point> {
     random.shuffle(&mut points);
     points
-}
-
-/// Chance from a seed that is printed with a failure.
-fn seeded() -> Rng {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let given = std::env::var("CRASH_SEED").ok();
-    let seed = given.map_or(u64::from(now.subsec_nanos()), |seed| seed.parse().expect("CRASH_SEED is a number"));
-    eprintln!("seed {seed}; repeat with CRASH_SEED={seed}");
-    Rng::with_seed(seed)
 }
 
 #[test]

@@ -18,13 +18,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use support::agreement::Evidence;
 use support::child;
 use support::customers::{Habits, Load};
+use support::seeded;
 use support::setting::{SOON_VISIBLE, Setting, until};
 
 const SIGKILL: i32 = 9;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_again_and_again_loses_nothing() {
-    let mut random = seeded();
+    let mut random = seeded("KILLED_SEED");
     let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
     let mut server = setting.serve().await;
     let load = Load::start(&setting, Habits { orders: 200, ..Habits::default() }, &mut random);
@@ -49,19 +50,19 @@ async fn a_server_that_is_killed_again_and_again_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_gives_up_its_sagas_and_the_next_one_goes_on() {
-    let evidence = stopped_in_the_middle(&mut seeded()).await;
+    let evidence = stopped_in_the_middle(&mut seeded("KILLED_SEED")).await;
     assert_eq!(evidence.disagreements(INITIAL_STOCK), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_leaves_no_call_in_doubt() {
     // All calls in flight end within the grace, so none of them is interrupted.
-    assert_eq!(stopped_in_the_middle(&mut seeded()).await.interrupted(), 0);
+    assert_eq!(stopped_in_the_middle(&mut seeded("KILLED_SEED")).await.interrupted(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_told_to_stop_gives_its_messages_back() {
-    let mut random = seeded();
+    let mut random = seeded("KILLED_SEED");
     // One compensation a second, so that most messages that were received wait for their turn when the server stops.
     let setting = Setting::start(&mut random, "none", "per_second = 1").await;
     let declined = json!([{ "fault": "decline", "direction": "action" }]);
@@ -119,13 +120,4 @@ async fn stopped_in_the_middle(random: &mut Rng) -> Evidence {
     let evidence = setting.settled(accepted).await;
     drop(server);
     evidence
-}
-
-/// Chance from a seed that is printed with a failure.
-fn seeded() -> Rng {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let given = std::env::var("KILLED_SEED").ok();
-    let seed = given.map_or(u64::from(now.subsec_nanos()), |seed| seed.parse().expect("KILLED_SEED is a number"));
-    eprintln!("seed {seed}; repeat with KILLED_SEED={seed} cargo test -p amends --test killed");
-    Rng::with_seed(seed)
 }

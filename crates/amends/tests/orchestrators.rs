@@ -13,10 +13,11 @@ use fastrand::Rng;
 use shop::INITIAL_STOCK;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use support::child::{self, Launch, Program, lasting_address};
 use support::customers::{Habits, Load};
 use support::relay::Relay;
+use support::seeded;
 use support::setting::{SOON_VISIBLE, Setting, until};
 use test_postgres::{Durability, Server, Stop};
 use tokio::process::Command;
@@ -94,7 +95,7 @@ impl Orchestrators {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_are_killed_lose_nothing_and_the_others_go_on_with_it() {
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let mut all = Orchestrators::start(vec![store; 3], &mut random).await;
     let load = Load::start(&all.setting, Habits::default(), &mut random);
@@ -113,7 +114,7 @@ async fn servers_that_are_killed_lose_nothing_and_the_others_go_on_with_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_back_too_late_begins_anew() {
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let all = Orchestrators::start(vec![store; 3], &mut random).await;
     let load = Load::start(&all.setting, Habits::default(), &mut random);
@@ -132,7 +133,7 @@ async fn a_server_that_comes_back_too_late_begins_anew() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_taken_for_dead_while_it_works_can_write_nothing() {
     const REFUSED: &str = "a commit was refused, because another orchestrator has taken over";
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let all = Orchestrators::start(vec![store.clone(); 3], &mut random).await;
     let load = Load::start(&all.setting, Habits::default(), &mut random);
@@ -152,7 +153,7 @@ async fn a_server_that_is_taken_for_dead_while_it_works_can_write_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_in_order_hands_over_at_once() {
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let mut all = Orchestrators::start(vec![store; 2], &mut random).await;
     let load = Load::start(&all.setting, Habits::default(), &mut random);
@@ -166,7 +167,7 @@ async fn a_server_that_stops_in_order_hands_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_crashes_and_comes_back_loses_nothing() {
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let mut postgres = Server::start(Durability::Full).unwrap();
     let store = postgres.create_database().unwrap();
     let all = Orchestrators::start(vec![store; 2], &mut random).await;
@@ -183,7 +184,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
-    let mut random = seeded();
+    let mut random = seeded("ORCHESTRATORS_SEED");
     let postgres = Server::start(Durability::None).unwrap();
     let store = postgres.create_database().unwrap();
     let relay = Relay::start(lasting_address(), vec![SocketAddr::from(([127, 0, 0, 1], postgres.port()))]).await;
@@ -200,13 +201,4 @@ async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
     }
     all.conclude(load).await;
     assert!(all.said("gives no sign of life") > 0, "nobody has taken over from it");
-}
-
-/// Chance from a seed that is printed with a failure.
-fn seeded() -> Rng {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let given = std::env::var("ORCHESTRATORS_SEED").ok();
-    let seed = given.map_or(u64::from(now.subsec_nanos()), |seed| seed.parse().expect("the seed is a number"));
-    eprintln!("seed {seed}; repeat with ORCHESTRATORS_SEED={seed} cargo test -p amends --test orchestrators");
-    Rng::with_seed(seed)
 }

@@ -134,7 +134,7 @@ impl Driver {
                 Some(letter) = self.committing.next() => letters.push(letter),
                 () = tokio::time::sleep_until(wake_at) => {}
             }
-            let (now, life) = (self.clock.now(), self.life);
+            let now = self.clock.now();
             for letter in letters.drain(..) {
                 self.open(now, letter);
             }
@@ -143,10 +143,10 @@ impl Driver {
             let outputs: Vec<Output> = self.orchestrator.outputs().collect();
             // A commit of an incarnation that others have taken over from is refused, but nothing refuses its calls.
             let is_overdue = self.store.lease().is_some_and(|lease| self.renewed.elapsed() >= lease);
-            if (self.is_fenced || is_overdue) && !self.begin_anew().await {
-                return;
-            }
-            if self.life != life {
+            if self.is_fenced || is_overdue {
+                if !self.begin_anew().await {
+                    return;
+                }
                 continue;
             }
             for output in outputs {

@@ -176,12 +176,10 @@ impl State {
 
     /// Whether a commit that was refused is in the store already.
     fn has_written(&self, commit: &Commit, outcome: &Outcome) -> bool {
-        let may_be_its_own = match outcome {
-            Outcome::Exists { saga, same_input } => *saga == commit.saga && *same_input,
-            Outcome::Stale => commit.birth.is_none(),
-            Outcome::Duplicate { .. } | Outcome::Committed => false,
-        };
-        let Some(saga) = self.sagas.get(&commit.saga).filter(|_| may_be_its_own) else { return false };
+        if !outcome.may_be_for_itself(commit) {
+            return false;
+        }
+        let Some(saga) = self.sagas.get(&commit.saga) else { return false };
         let mut after = 0;
         saga.events.iter().any(|events| {
             let is_it = after == commit.after && commit.events.as_ref() == Some(events);

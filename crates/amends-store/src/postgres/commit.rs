@@ -17,12 +17,11 @@ use super::statements::{
     PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED,
 };
 use super::{rows, text, writes};
+use crate::columns;
 use crate::{Birth, Commit, Incarnation, Offer, Outcome, Rest, StoreError, StoredEvents};
 use amends_failpoints::failpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-const MS_PER_MINUTE: u64 = 60_000;
 
 pub(super) async fn commit(
     link: &Link,
@@ -151,11 +150,11 @@ fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Pla
                 column(&births, |(_, birth, _)| text::stored(&birth.version)),
                 column(&births, |(_, birth, _)| text::stored(&birth.key)),
                 column(&births, |(_, birth, _)| text::stored(&birth.fingerprint)),
-                column(&births, |(_, birth, _)| rows::time(birth.created_at)),
+                column(&births, |(_, birth, _)| columns::time(birth.created_at)),
                 column(&births, |(_, birth, _)| dedupe(birth).map(|dedupe| text::stored(&dedupe.digest))),
-                column(&births, |(_, birth, _)| dedupe(birth).map(|dedupe| rows::time(dedupe.until))),
-                column(&births, |(.., events)| rows::number(events.count)),
-                column(&births, |(.., events)| rows::time(events.at)),
+                column(&births, |(_, birth, _)| dedupe(birth).map(|dedupe| columns::time(dedupe.until))),
+                column(&births, |(.., events)| columns::number(events.count)),
+                column(&births, |(.., events)| columns::time(events.at)),
                 column(&births, |(.., events)| events.body.as_slice()),
             ],
         )
@@ -174,9 +173,9 @@ fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commi
             &PUT_EVENTS,
             values![
                 column(&next, |(commit, _)| commit.saga),
-                column(&next, |(commit, _)| rows::number(commit.after)),
-                column(&next, |(_, events)| rows::number(events.count)),
-                column(&next, |(_, events)| rows::time(events.at)),
+                column(&next, |(commit, _)| columns::number(commit.after)),
+                column(&next, |(_, events)| columns::number(events.count)),
+                column(&next, |(_, events)| columns::time(events.at)),
                 column(&next, |(_, events)| events.body.as_slice()),
                 me,
             ],
@@ -191,7 +190,7 @@ fn add_question<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Com
     (!bare.is_empty()).then(|| {
         flight.add(
             &JUDGE,
-            values![column(&bare, |commit| commit.saga), column(&bare, |commit| rows::number(commit.after)), me,],
+            values![column(&bare, |commit| commit.saga), column(&bare, |commit| columns::number(commit.after)), me,],
         )
     })
 }
@@ -204,12 +203,8 @@ async fn explain(link: &Link, refused: &[&Commit], offer: Offer) -> Result<Vec<O
             Some(birth) => explain_birth(link, commit, birth).await?,
             None => Outcome::Stale,
         };
-        let may_be_its_own = match outcome {
-            Outcome::Exists { saga, same_input } => saga == commit.saga && same_input,
-            Outcome::Stale => commit.birth.is_none(),
-            Outcome::Duplicate { .. } | Outcome::Committed => false,
-        };
-        let was_written = offer == Offer::Again && may_be_its_own && has_written(link, commit).await?;
+        let was_written =
+            offer == Offer::Again && outcome.may_be_for_itself(commit) && has_written(link, commit).await?;
         outcomes.push(if was_written { Outcome::Committed } else { outcome });
     }
     Ok(outcomes)
@@ -218,11 +213,11 @@ async fn explain(link: &Link, refused: &[&Commit], offer: Offer) -> Result<Vec<O
 /// Whether the events of a commit are in the store.
 async fn has_written(link: &Link, commit: &Commit) -> Result<bool, Failure> {
     let Some(events) = &commit.events else { return Ok(false) };
-    let first = rows::number(commit.after.saturating_add(1));
+    let first = columns::number(commit.after.saturating_add(1));
     let found = link.query(&FIND_WRITTEN, &[&commit.saga, &first]).await?;
     let Some(found) = found.first() else { return Ok(false) };
     let (last, at, body): (i64, i64, &[u8]) = (found.try_get(0)?, found.try_get(1)?, found.try_get(2)?);
-    let expected = (rows::number(commit.after.saturating_add(events.count)), rows::time(events.at));
+    let expected = (columns::number(commit.after.saturating_add(events.count)), columns::time(events.at));
     Ok((last, at) == expected && body == events.body)
 }
 
@@ -282,13 +277,13 @@ fn add_rows<'a>(flight: &mut Flight<'a>, me: Incarnation, taken: &[&'a Commit]) 
 fn add_counts<'a>(flight: &mut Flight<'a>, link: &Link, taken: &[&'a Commit]) {
     let mut counts: BTreeMap<(u64, &'a str, &'static str), i64> = BTreeMap::new();
     for count in taken.iter().flat_map(|commit| &commit.counts) {
-        *counts.entry((count.at.0 / MS_PER_MINUTE, &count.definition, rows::counter(count.counter))).or_default() += 1;
+        *counts.entry((columns::minute(count), &count.definition, columns::counter(count.counter))).or_default() += 1;
     }
     if !counts.is_empty() {
         flight.add(
             &PUT_COUNTS,
             values![
-                counts.keys().map(|(minute, ..)| rows::number(*minute)).collect::<Vec<_>>(),
+                counts.keys().map(|(minute, ..)| columns::number(*minute)).collect::<Vec<_>>(),
                 counts.keys().map(|(_, definition, _)| text::stored(definition)).collect::<Vec<_>>(),
                 counts.keys().map(|(.., counter)| *counter).collect::<Vec<_>>(),
                 counts.values().copied().collect::<Vec<_>>(),

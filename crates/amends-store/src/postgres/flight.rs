@@ -70,8 +70,8 @@ impl<'a> Flight<'a> {
         }
     }
 
-    /// Sends all of it and the commit, and waits for the answers.
-    pub(super) async fn commit(self) -> Result<Landed, Failure> {
+    /// Sends all of it and the commit, and waits for both to be done.
+    pub(super) async fn commit(self) -> Result<(), Failure> {
         let link = self.link;
         let (answers, committed) = futures_util::join!(join_all(self.statements), link.commit());
         // After a statement that failed the commit was none: the server has undone everything, and said so of the statement.
@@ -80,7 +80,7 @@ impl<'a> Flight<'a> {
         match self.fence {
             // There was nothing to undo: whoever is fenced out has written nothing.
             Some(fence) if answers[fence].is_empty() => Err(Failure::Refused(StoreError::Fenced)),
-            Some(_) | None => Ok(Landed(answers)),
+            Some(_) | None => Ok(()),
         }
     }
 }

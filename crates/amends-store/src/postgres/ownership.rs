@@ -7,6 +7,7 @@ use super::flight::{Flight, values};
 use super::reads::{self, IS_ORPHAN, NOW_MS};
 use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
 use super::{rows, text};
+use crate::columns;
 use crate::{
     Acquired, Claimed, Incarnation, Item, Message, Patience, Receive, Received, Rest, StoreError, StoredDefinition,
 };
@@ -36,7 +37,7 @@ pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: 
     link.query_text(keep, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
     // There should be none; whatever made them, they are looked at again.
     let orphans = format!("UPDATE amends.unfinished SET owner = NULL, wake_at = $1 WHERE {IS_ORPHAN}");
-    link.query_text(&orphans, &[(&rows::time(now), Type::INT8)]).await?;
+    link.query_text(&orphans, &[(&columns::time(now), Type::INT8)]).await?;
     failpoint!(async EnlistWritten);
     commit_of(link).await
 }
@@ -135,7 +136,7 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
             (&whom as Value<'_>, Type::UUID),
             (&after, Type::UUID),
             (&RELEASE_BATCH, Type::INT8),
-            (&rows::time(now), Type::INT8),
+            (&columns::time(now), Type::INT8),
         ];
         let freed = link.query_text(free, &values).await?;
         commit_of(link).await?;
@@ -148,7 +149,7 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
     link.begin().await?;
     let give_back = "
         UPDATE amends.message SET receiver = NULL, visible_at = least(visible_at, $2) WHERE receiver = $1";
-    link.query_text(give_back, &[(&whom, Type::UUID), (&rows::time(now), Type::INT8)]).await?;
+    link.query_text(give_back, &[(&whom, Type::UUID), (&columns::time(now), Type::INT8)]).await?;
     link.query_text("DELETE FROM amends.lease WHERE incarnation = $1", &[(&whom, Type::UUID)]).await?;
     // Whoever left something there finds out that nobody has answered it.
     let unanswered = "DELETE FROM amends.inbox WHERE incarnation = $1 AND answer IS NULL";
@@ -160,7 +161,7 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
 
 pub(super) async fn claim(link: &Link, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, Failure> {
     let mut flight = Flight::begin(link, me);
-    let taken = flight.add(&DUE, values![rows::time(now), rows::limit(limit), me]);
+    let taken = flight.add(&DUE, values![columns::time(now), columns::limit(limit), me]);
     let next = flight.add(&NEXT_DUE, values![]);
     let landed = flight.land().await?;
     let mut due = Vec::new();
@@ -203,10 +204,10 @@ pub(super) async fn receive(link: &Link, me: Incarnation, request: &Receive) -> 
         &READY,
         values![
             participant.clone(),
-            rows::time(request.now),
+            columns::time(request.now),
             me,
-            rows::limit(request.limit),
-            rows::time(request.invisible_until)
+            columns::limit(request.limit),
+            columns::time(request.invisible_until)
         ],
     );
     let next = flight.add(&NEXT_MESSAGE, values![participant, me]);
@@ -236,7 +237,7 @@ pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition) -
         INSERT INTO amends.current_definition (name, version) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET version = excluded.version
         WHERE current_definition.version <> excluded.version RETURNING name";
-    let created_at = rows::time(*created_at);
+    let created_at = columns::time(*created_at);
     let values: [(Value<'_>, Type); 4] =
         [(&version, Type::TEXT), (&name, Type::TEXT), (&source, Type::TEXT), (&created_at, Type::INT8)];
     link.begin().await?;

@@ -3,6 +3,7 @@
 use super::connect::{Link, Value};
 use super::rows::{self, dead_letter_columns, saga_columns};
 use super::text;
+use crate::columns;
 use crate::{
     AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Incarnation, Record, SagaQuery, Statistics,
     StoredDefinition, Summary, Which,
@@ -81,7 +82,7 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
     if let Some(key) = &query.key {
         filter.add("saga.key =", text::stored(key).into_owned(), Type::TEXT);
     }
-    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let columns = saga_columns!();
     let text = match query.status {
         None => format!("SELECT {columns} {FROM_SAGA} {} ORDER BY saga.id DESC LIMIT {limit}", filter.text),
@@ -110,7 +111,7 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
 /// A page of dead letters, newest first.
 pub(super) async fn dead_letters(link: &Link, query: &DeadLetterQuery) -> Result<Vec<DeadLetter>, Error> {
     let mut filter = Filter::default();
-    filter.add("dead_letter.place <", query.before.map_or(i64::MAX, rows::number), Type::INT8);
+    filter.add("dead_letter.place <", query.before.map_or(i64::MAX, columns::number), Type::INT8);
     if let Some(definition) = &query.definition {
         filter.add("saga.definition =", text::stored(definition).into_owned(), Type::TEXT);
     }
@@ -120,7 +121,7 @@ pub(super) async fn dead_letters(link: &Link, query: &DeadLetterQuery) -> Result
     if !query.closed {
         filter.text.push_str(" AND dead_letter.closed_at IS NULL");
     }
-    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let text = format!(
         "SELECT {} FROM amends.dead_letter JOIN amends.saga ON saga.id = dead_letter.saga {}
          ORDER BY dead_letter.place DESC LIMIT {limit}",
@@ -142,11 +143,11 @@ pub(super) async fn dead_letter(link: &Link, id: &str) -> Result<Option<DeadLett
 /// A page of the audit log, newest first.
 pub(super) async fn audit(link: &Link, query: &AuditQuery) -> Result<Vec<AuditEntry>, Error> {
     let mut filter = Filter::default();
-    filter.add("id <", query.before.map_or(i64::MAX, rows::number), Type::INT8);
+    filter.add("id <", query.before.map_or(i64::MAX, columns::number), Type::INT8);
     if let Some(saga) = query.saga {
         filter.add("saga =", saga, Type::UUID);
     }
-    let limit = filter.value(rows::limit(query.limit), Type::INT8);
+    let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let text = format!(
         "SELECT id, at, actor, action, saga, step, reason FROM amends.audit {} ORDER BY id DESC LIMIT {limit}",
         filter.text
@@ -168,7 +169,7 @@ pub(super) async fn statistics(link: &Link) -> Result<Statistics, Error> {
     for row in counts? {
         of.insert(row.try_get::<_, String>(0)?, rows::read_number(row.try_get(1)?));
     }
-    let of = |counter| of.get(rows::counter(counter)).copied().unwrap_or_default();
+    let of = |counter| of.get(columns::counter(counter)).copied().unwrap_or_default();
     Ok(Statistics {
         started: of(Counter::Started),
         completed: of(Counter::Completed),

@@ -1,25 +1,12 @@
 //! How values stand in the tables, both ways.
 
 use super::text;
-use crate::{AuditEntry, Birth, Counter, DeadLetter, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
+use crate::columns::{self, time};
+use crate::{AuditEntry, Birth, DeadLetter, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use tokio_postgres::Error;
 use uuid::Uuid;
-
-/// A time as it is stored: one past the end of time is the end of time.
-pub(super) fn time(at: Timestamp) -> i64 {
-    number(at.0)
-}
-
-/// A number as it is stored.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
 
 pub(super) fn owner(rest: Rest, me: Incarnation) -> Option<Incarnation> {
     matches!(rest, Rest::Owned).then_some(me)
@@ -36,15 +23,6 @@ pub(super) fn finished_at(rest: Rest) -> Option<i64> {
     match rest {
         Rest::Finished(at) => Some(time(at)),
         Rest::Owned | Rest::Parked | Rest::Until(_) => None,
-    }
-}
-
-pub(super) fn counter(counter: Counter) -> &'static str {
-    match counter {
-        Counter::Started => "started",
-        Counter::Completed => "completed",
-        Counter::Compensated => "compensated",
-        Counter::DeadLettered => "dead-lettered",
     }
 }
 
@@ -97,7 +75,7 @@ pub(super) fn saga(row: &tokio_postgres::Row) -> Result<(Record, Option<Incarnat
         created_at: time_at(row, 5)?,
     };
     let status: Option<String> = row.try_get(6)?;
-    let known = status.as_deref().and_then(read_status);
+    let known = status.as_deref().and_then(columns::status);
     let damage = known.is_none().then(|| match &status {
         Some(status) => format!("`{status}` is no status of a saga"),
         None => "it is neither unfinished nor finished".to_owned(),
@@ -118,12 +96,6 @@ pub(super) fn saga(row: &tokio_postgres::Row) -> Result<(Record, Option<Incarnat
     };
     let id: Uuid = row.try_get(0)?;
     Ok((Record { id, birth, row: state, events: Vec::new(), sequence: 0, damage }, owner))
-}
-
-fn read_status(text: &str) -> Option<Status> {
-    const ALL: [Status; 5] =
-        [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
-    ALL.into_iter().find(|status| status.as_str() == text)
 }
 
 /// Reads `saga, first, last, at, body`: the saga, the number of the first event, and the events.

@@ -5,7 +5,8 @@ use super::statements::{
     CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, HOLD_MESSAGES, MOVE_MESSAGES, OPEN_DEAD_LETTERS,
     PUT_AUDIT, PUT_MESSAGES, Sql,
 };
-use super::{rows, text};
+use super::text;
+use crate::columns;
 use crate::{Commit, Write};
 use amends_core::time::Timestamp;
 use uuid::Uuid;
@@ -95,7 +96,7 @@ fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     };
     add_kind(flight, &PUT_AUDIT, round, audit, |found| {
         values![
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
             column(found, |(_, actor, ..)| text::stored(actor)),
             column(found, |(_, _, action, ..)| text::stored(action)),
             column(found, |(saga, ..)| *saga),
@@ -115,7 +116,7 @@ fn add_messages<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
             column(found, |(saga, ..)| *saga),
             column(found, |(_, step, ..)| text::stored(step)),
             column(found, |(_, _, participant, _)| text::stored(participant)),
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
         ]
     });
     let moved = |saga, write: &'a Write| match write {
@@ -126,11 +127,11 @@ fn add_messages<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
         values![
             column(found, |(saga, ..)| *saga),
             column(found, |(_, step, _)| text::stored(step)),
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
         ]
     });
     let held = |saga, write: &'a Write| matches!(write, Write::HoldMessages).then_some(saga);
-    add_kind(flight, &HOLD_MESSAGES, round, held, |found| values![found.to_vec(), rows::time(Timestamp::NEVER)]);
+    add_kind(flight, &HOLD_MESSAGES, round, held, |found| values![found.to_vec(), columns::time(Timestamp::NEVER)]);
     let done = |saga, write: &'a Write| match write {
         Write::DeleteMessage { step } => Some((saga, step)),
         _ => None,
@@ -155,7 +156,7 @@ fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
             column(found, |(_, _, _, direction, ..)| text::stored(direction)),
             column(found, |(_, _, _, _, claim, ..)| text::stored(claim)),
             column(found, |(_, _, _, _, _, error, _)| text::stored(error)),
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
         ]
     });
     let closed = |saga, write: &'a Write| match write {
@@ -166,7 +167,7 @@ fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
         values![
             column(found, |(_, id, ..)| text::stored(id)),
             column(found, |(saga, ..)| *saga),
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
             column(found, |(_, _, resolution, _)| text::stored(resolution)),
         ]
     });
@@ -177,7 +178,7 @@ fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     add_kind(flight, &CLOSE_SAGA_DEAD_LETTERS, round, about_saga, |found| {
         values![
             column(found, |(saga, ..)| *saga),
-            column(found, |(.., at)| rows::time(**at)),
+            column(found, |(.., at)| columns::time(**at)),
             column(found, |(_, resolution, _)| text::stored(resolution)),
         ]
     });

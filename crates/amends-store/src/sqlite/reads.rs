@@ -1,6 +1,7 @@
 //! The reads. Each is given a transaction, so that everything it looks at is from one moment.
 
 use super::rows::{self, dead_letter_columns, is_orphan, saga_columns};
+use crate::columns;
 use crate::{
     AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Record, SagaQuery, Statistics, StoredDefinition,
     Summary, Which,
@@ -111,7 +112,7 @@ pub(super) fn dead_letters(sql: &Connection, query: &DeadLetterQuery) -> rusqlit
 
 pub(super) fn dead_letters_statement(query: &DeadLetterQuery) -> (String, Vec<Value>) {
     let mut filter = Filter::default();
-    filter.add("place <", Value::Integer(query.before.map_or(i64::MAX, rows::number)));
+    filter.add("place <", Value::Integer(query.before.map_or(i64::MAX, columns::number)));
     if let Some(definition) = &query.definition {
         filter.add("saga.definition =", Value::Text(definition.clone()));
     }
@@ -135,7 +136,7 @@ pub(super) fn dead_letter(sql: &Connection, id: &str) -> rusqlite::Result<Option
 /// A page of the audit log, newest first.
 pub(super) fn audit(sql: &Connection, query: &AuditQuery) -> rusqlite::Result<Vec<AuditEntry>> {
     let mut filter = Filter::default();
-    filter.add("id <", Value::Integer(query.before.map_or(i64::MAX, rows::number)));
+    filter.add("id <", Value::Integer(query.before.map_or(i64::MAX, columns::number)));
     if let Some(saga) = query.saga {
         filter.add("saga =", Value::Blob(saga.as_bytes().to_vec()));
     }
@@ -151,7 +152,7 @@ pub(super) fn statistics(sql: &Connection) -> rusqlite::Result<Statistics> {
         .query_map([], |row| Ok((row.get(0)?, rows::number_at(row, 1)?)))?
         .collect::<Result<_, _>>()?;
     let of = |counter: Counter| {
-        let name = rows::counter(counter);
+        let name = columns::counter(counter);
         counts.iter().find(|(counter, _)| counter == name).map_or(0, |(_, value)| *value)
     };
     Ok(Statistics {
@@ -182,7 +183,7 @@ impl Filter {
     }
 
     fn page(mut self, select: &str, order: &str, limit: usize) -> (String, Vec<Value>) {
-        self.values.push(Value::Integer(rows::limit(limit)));
+        self.values.push(Value::Integer(columns::limit(limit)));
         let text = format!("{select}{} ORDER BY {order} DESC LIMIT ?{}", self.text, self.values.len());
         (text, self.values)
     }

@@ -2,7 +2,8 @@
 //!
 //! What is read was written by some program at some time, so whatever does not fit is an error and not a panic.
 
-use crate::{AuditEntry, Birth, Counter, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
+use crate::columns::{self, time};
+use crate::{AuditEntry, Birth, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use rusqlite::types::Type;
@@ -154,42 +155,12 @@ pub(super) fn audit_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntr
     })
 }
 
-/// A time as it is stored: one past the end of time is the end of time.
-pub(super) fn time(at: Timestamp) -> i64 {
-    number(at.0)
-}
-
-/// A number as it is stored: SQLite's integers have a sign, and nothing here counts further than they do.
-pub(super) fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// How many rows at most, as SQL wants it.
-pub(super) fn limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-pub(super) fn counter(counter: Counter) -> &'static str {
-    match counter {
-        Counter::Started => "started",
-        Counter::Completed => "completed",
-        Counter::Compensated => "compensated",
-        Counter::DeadLettered => "dead-lettered",
-    }
-}
-
 pub(super) fn status_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Status> {
     let text: String = row.get(column)?;
-    status(&text).ok_or_else(|| {
+    columns::status(&text).ok_or_else(|| {
         let error = format!("`{text}` is no status of a saga");
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
     })
-}
-
-pub(super) fn status(text: &str) -> Option<Status> {
-    const ALL: [Status; 5] =
-        [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
-    ALL.into_iter().find(|status| status.as_str() == text)
 }
 
 pub(super) fn number_at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<u64> {

@@ -1,7 +1,8 @@
 use super::errors::{Failure, OpenError};
 use super::schema::{self, Migration};
 use super::writer::Writing;
-use super::{SqliteOptions, SqliteStore, reads, rows, writer, writes};
+use super::{SqliteOptions, SqliteStore, reads, writer, writes};
+use crate::columns;
 use crate::conformance::{self, Subject};
 use crate::{
     Acquired, Birth, Commit, Count, Counter, DeadLetterQuery, Outcome, Rest, Row, SagaQuery, Store, StoreError,
@@ -400,8 +401,8 @@ fn every_status_is_read_as_it_is_written() {
         Status::Stuck => None,
     };
     let mut all = std::iter::successors(Some(Status::Running), |status| next(*status));
-    assert!(all.all(|status| rows::status(status.as_str()) == Some(status)));
-    assert_eq!(rows::status("Running"), None);
+    assert!(all.all(|status| columns::status(status.as_str()) == Some(status)));
+    assert_eq!(columns::status("Running"), None);
 }
 
 /// What the writer asks on every commit, claim and receive, and what lists are made of, walks an index to its answer:

@@ -9,8 +9,8 @@ mod tests;
 
 use super::OnFatal;
 use super::errors::{Failure, is_fatal, refusal, stopped};
-use super::rows;
 use super::writes::Incarnations;
+use crate::columns;
 use crate::{Count, Counter, StoreError};
 use amends_failpoints::failpoint;
 use rusqlite::hooks::Wal;
@@ -34,8 +34,6 @@ pub(super) const CHECKPOINT_PAGES: u32 = 4_096;
 /// A log this long means that readers have kept it from being reused, and is worth waiting for them (256 MiB).
 const RESTART_PAGES: u32 = 65_536;
 
-const MS_PER_MINUTE: u64 = 60_000;
-
 const PUT_COUNT: &str = "
     INSERT INTO count (minute, definition, counter, value) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT DO UPDATE SET value = value + excluded.value";
@@ -52,13 +50,13 @@ pub(super) struct Writing<'a> {
 impl Writing<'_> {
     /// Counts something. The transaction's counts are written once at its end: many commits, one row.
     pub(super) fn count(&mut self, count: &Count) {
-        let minute = count.at.0 / MS_PER_MINUTE;
-        *self.counts.entry((minute, count.definition.clone(), count.counter)).or_default() += 1;
+        *self.counts.entry((columns::minute(count), count.definition.clone(), count.counter)).or_default() += 1;
     }
 
     fn finish(self) -> rusqlite::Result<()> {
         for ((minute, definition, counter), value) in &self.counts {
-            let values = params![rows::number(*minute), definition, rows::counter(*counter), rows::number(*value)];
+            let values =
+                params![columns::number(*minute), definition, columns::counter(*counter), columns::number(*value)];
             self.sql.prepare_cached(PUT_COUNT)?.execute(values)?;
         }
         if failpoint!(TransactionWritten) {

@@ -7,6 +7,7 @@ use super::errors::Failure;
 use super::reads;
 use super::rows::{self, is_orphan};
 use super::writer::Writing;
+use crate::columns;
 use crate::{
     Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
     StoredDefinition, StoredEvents, Write,
@@ -106,9 +107,9 @@ pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp)
         writing.incarnations.retired.insert(before);
     }
     // The file is this process's, so whoever else owns a saga is dead.
-    writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
-    writing.sql.prepare_cached(GIVE_BACK_ALL_BUT)?.execute(params![rows::time(now), me.as_bytes()])?;
-    writing.sql.prepare_cached(WAKE_ORPHANS)?.execute([rows::time(now)])?;
+    writing.sql.prepare_cached(FREE_ALL_BUT)?.execute(params![columns::time(now), me.as_bytes()])?;
+    writing.sql.prepare_cached(GIVE_BACK_ALL_BUT)?.execute(params![columns::time(now), me.as_bytes()])?;
+    writing.sql.prepare_cached(WAKE_ORPHANS)?.execute([columns::time(now)])?;
     failpoint!(EnlistWritten);
     Ok(())
 }
@@ -116,8 +117,8 @@ pub(super) fn enlist(writing: &mut Writing<'_>, me: Incarnation, now: Timestamp)
 pub(super) fn retire(writing: &mut Writing<'_>, whom: Incarnation, now: Timestamp) -> Result<(), Failure> {
     writing.incarnations.retired.insert(whom);
     writing.incarnations.live = writing.incarnations.live.filter(|live| *live != whom);
-    writing.sql.prepare_cached(FREE)?.execute(params![rows::time(now), whom.as_bytes()])?;
-    writing.sql.prepare_cached(GIVE_BACK)?.execute(params![rows::time(now), whom.as_bytes()])?;
+    writing.sql.prepare_cached(FREE)?.execute(params![columns::time(now), whom.as_bytes()])?;
+    writing.sql.prepare_cached(GIVE_BACK)?.execute(params![columns::time(now), whom.as_bytes()])?;
     failpoint!(RetireWritten);
     Ok(())
 }
@@ -136,8 +137,8 @@ fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> ru
         return Ok(outcome);
     }
     if let Some(StoredEvents { count, at, body }) = &commit.events {
-        let (first, last) = (rows::number(commit.after + 1), rows::number(commit.after + count));
-        let values = params![commit.saga.as_bytes(), first, last, rows::time(*at), body];
+        let (first, last) = (columns::number(commit.after + 1), columns::number(commit.after + count));
+        let values = params![commit.saga.as_bytes(), first, last, columns::time(*at), body];
         writing.sql.prepare_cached(PUT_EVENTS)?.execute(values)?;
     }
     failpoint!(CommitWritten);
@@ -172,7 +173,7 @@ fn bear(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> ru
         if let Some((saga, _)) = claim.filter(|(_, until)| birth.created_at < *until) {
             return Ok(Outcome::Duplicate { saga });
         }
-        let until = rows::time(dedupe.until);
+        let until = columns::time(dedupe.until);
         let values = params![birth.definition, dedupe.digest, commit.saga.as_bytes(), until];
         sql.prepare_cached(PUT_DEDUPE)?.execute(values)?;
     }
@@ -189,7 +190,7 @@ fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -
         birth.version,
         birth.key,
         birth.fingerprint,
-        rows::time(birth.created_at),
+        columns::time(birth.created_at),
         status.as_str(),
         paused,
         reason,
@@ -210,7 +211,7 @@ fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Resul
         |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<i64>>(2)?));
     let found = sql.prepare_cached(SAGA_NOW)?.query_row(row, now).optional()?;
     let Some((is_mine, is_same, sequence)) = found else { return Ok(Outcome::Stale) };
-    if !is_mine || sequence.unwrap_or_default() != rows::number(commit.after) {
+    if !is_mine || sequence.unwrap_or_default() != columns::number(commit.after) {
         return Ok(Outcome::Stale);
     }
     // The row is written only when it changes: most commits only add events, and naming a column in an update
@@ -225,29 +226,29 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
     let saga = saga.as_bytes();
     match write {
         Write::PutMessage { step, participant, at } => {
-            sql.prepare_cached(PUT_MESSAGE)?.execute(params![saga, step, participant, rows::time(*at)])?;
+            sql.prepare_cached(PUT_MESSAGE)?.execute(params![saga, step, participant, columns::time(*at)])?;
         }
         Write::MoveMessage { step, at } => {
-            sql.prepare_cached(MOVE_MESSAGE)?.execute(params![saga, step, rows::time(*at)])?;
+            sql.prepare_cached(MOVE_MESSAGE)?.execute(params![saga, step, columns::time(*at)])?;
         }
         Write::HoldMessages => {
-            sql.prepare_cached(HOLD_MESSAGES)?.execute(params![saga, rows::time(Timestamp::NEVER)])?;
+            sql.prepare_cached(HOLD_MESSAGES)?.execute(params![saga, columns::time(Timestamp::NEVER)])?;
         }
         Write::DeleteMessage { step } => {
             sql.prepare_cached(DELETE_MESSAGE)?.execute(params![saga, step])?;
         }
         Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
-            let values = params![id, saga, step, direction, claim, error, rows::time(*at)];
+            let values = params![id, saga, step, direction, claim, error, columns::time(*at)];
             sql.prepare_cached(OPEN_DEAD_LETTER)?.execute(values)?;
         }
         Write::CloseDeadLetter { id, resolution, at } => {
-            sql.prepare_cached(CLOSE_DEAD_LETTER)?.execute(params![id, saga, rows::time(*at), resolution])?;
+            sql.prepare_cached(CLOSE_DEAD_LETTER)?.execute(params![id, saga, columns::time(*at), resolution])?;
         }
         Write::CloseSagaDeadLetter { resolution, at } => {
-            sql.prepare_cached(CLOSE_SAGA_DEAD_LETTER)?.execute(params![saga, rows::time(*at), resolution])?;
+            sql.prepare_cached(CLOSE_SAGA_DEAD_LETTER)?.execute(params![saga, columns::time(*at), resolution])?;
         }
         Write::Audit { actor, action, step, reason, at } => {
-            sql.prepare_cached(PUT_AUDIT)?.execute(params![rows::time(*at), actor, action, saga, step, reason])?;
+            sql.prepare_cached(PUT_AUDIT)?.execute(params![columns::time(*at), actor, action, saga, step, reason])?;
         }
     }
     Ok(())
@@ -263,7 +264,7 @@ pub(super) fn claim(
     let sql = writing.sql;
     let due: Vec<Uuid> = sql
         .prepare_cached(DUE)?
-        .query_map(params![rows::time(now), rows::limit(limit)], |row| rows::id_at(row, 0))?
+        .query_map(params![columns::time(now), columns::limit(limit)], |row| rows::id_at(row, 0))?
         .collect::<Result<_, _>>()?;
     let mut claimed = Claimed::default();
     for id in due {
@@ -300,7 +301,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
     let sql = writing.sql;
     let messages: Vec<Message> = sql
         .prepare_cached(READY)?
-        .query_map(params![request.participant, rows::time(request.now), rows::limit(request.limit)], |row| {
+        .query_map(params![request.participant, columns::time(request.now), columns::limit(request.limit)], |row| {
             // A count that is none is as many as there can be: the machine then asks a person.
             let receives = u32::try_from(row.get::<_, i64>(2)?).unwrap_or(u32::MAX);
             Ok(Message { saga: rows::id_at(row, 0)?, step: row.get(1)?, receives: receives.saturating_add(1) })
@@ -308,7 +309,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
         .collect::<Result<_, _>>()?;
     let mut take = sql.prepare_cached(TAKE_MESSAGE)?;
     for message in &messages {
-        let invisible_until = rows::time(request.invisible_until);
+        let invisible_until = columns::time(request.invisible_until);
         take.execute(params![message.saga.as_bytes(), message.step, invisible_until, message.receives, me.as_bytes()])?;
     }
     failpoint!(ReceiveWritten);
@@ -320,7 +321,7 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
 pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefinition) -> Result<bool, Failure> {
     let StoredDefinition { name, version, source, created_at } = definition;
     let sql = writing.sql;
-    sql.prepare_cached(PUT_DEFINITION)?.execute(params![version, name, source, rows::time(*created_at)])?;
+    sql.prepare_cached(PUT_DEFINITION)?.execute(params![version, name, source, columns::time(*created_at)])?;
     let changed = sql.prepare_cached(PUT_CURRENT)?.execute(params![name, version])? > 0;
     failpoint!(DefinitionWritten);
     Ok(changed)

@@ -1,0 +1,43 @@
+//! How values stand in the columns of every database, both ways.
+
+use crate::{Count, Counter};
+use amends_core::machine::Status;
+use amends_core::time::Timestamp;
+
+const MS_PER_MINUTE: u64 = 60_000;
+
+/// A time as it is stored: one past the end of time is the end of time.
+pub(crate) fn time(at: Timestamp) -> i64 {
+    number(at.0)
+}
+
+/// A number as it is stored: the integers of databases have a sign, and nothing here counts further than they do.
+pub(crate) fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// How many rows at most, as SQL wants it.
+pub(crate) fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The minute that something is counted in, since the epoch.
+pub(crate) fn minute(count: &Count) -> u64 {
+    count.at.0 / MS_PER_MINUTE
+}
+
+pub(crate) fn counter(counter: Counter) -> &'static str {
+    match counter {
+        Counter::Started => "started",
+        Counter::Completed => "completed",
+        Counter::Compensated => "compensated",
+        Counter::DeadLettered => "dead-lettered",
+    }
+}
+
+/// The status that this text stands for.
+pub(crate) fn status(text: &str) -> Option<Status> {
+    const ALL: [Status; 5] =
+        [Status::Running, Status::Compensating, Status::Completed, Status::Compensated, Status::Stuck];
+    ALL.into_iter().find(|status| status.as_str() == text)
+}
