@@ -121,6 +121,9 @@ pub enum EngineError {
     /// Another orchestrator owns the saga.
     #[error("another orchestrator is working on this saga; try again")]
     Elsewhere(Incarnation),
+    /// The saga has moved on without this engine, which has to read it anew.
+    #[error("the saga has moved on meanwhile; try again")]
+    MovedOn,
     /// The saga's history cannot be read; it is set aside as a dead letter.
     #[error("saga {0} cannot be read by this version of Amends; it is among the dead letters")]
     Unreadable(Uuid),

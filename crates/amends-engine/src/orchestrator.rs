@@ -542,8 +542,8 @@ impl Orchestrator {
         for step in undone.chain(received) {
             self.lanes.forget(id, &live.snapshot.definition.steps[step].name);
         }
-        let why = EngineError::Conflict("the saga has moved on meanwhile; look at it and ask again".into());
-        self.disappoint(causes.into_iter().chain(live.inbox.into_iter().map(|(cause, _)| cause)), &why);
+        let causes = causes.into_iter().chain(live.inbox.into_iter().map(|(cause, _)| cause));
+        self.disappoint(causes, &EngineError::MovedOn);
         self.want(id, Cause::Itself, Want::Command(Command::Tick));
     }
 

@@ -205,10 +205,12 @@ impl Engine {
         loop {
             let owner = match self.order_here(saga, order.clone()).await {
                 Err(EngineError::Elsewhere(owner)) if Instant::now() < until => owner,
+                Err(EngineError::MovedOn) if Instant::now() < until => continue,
                 done => return done,
             };
-            if let Some(done) = self.order_elsewhere(owner, saga, &order).await {
-                return done;
+            match self.order_elsewhere(owner, saga, &order).await {
+                None | Some(Err(EngineError::MovedOn)) => {}
+                Some(done) => return done,
             }
         }
     }

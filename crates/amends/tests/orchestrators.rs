@@ -98,7 +98,7 @@ async fn servers_that_are_killed_lose_nothing_and_the_others_go_on_with_it() {
     let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let mut all = Orchestrators::start(vec![store; 3], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     for _ in 0..6 {
         load.wait_for(random.usize(10..30)).await;
         let victim = random.usize(..3);
@@ -117,7 +117,7 @@ async fn a_server_that_comes_back_too_late_begins_anew() {
     let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let all = Orchestrators::start(vec![store; 3], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     for _ in 0..3 {
         load.wait_for(random.usize(10..30)).await;
         let frozen = random.usize(..3);
@@ -136,7 +136,7 @@ async fn a_server_that_is_taken_for_dead_while_it_works_can_write_nothing() {
     let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let all = Orchestrators::start(vec![store.clone(); 3], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     // As if the database's clock had jumped. Where a renewal comes first, nobody has noticed.
     let jump = "UPDATE amends.lease SET expires_at = clock_timestamp() - interval '1 hour'
                 WHERE incarnation = (SELECT id FROM amends.incarnation WHERE live ORDER BY random() LIMIT 1)";
@@ -156,7 +156,7 @@ async fn a_server_that_stops_in_order_hands_over_at_once() {
     let mut random = seeded("ORCHESTRATORS_SEED");
     let store = test_postgres::database();
     let mut all = Orchestrators::start(vec![store; 2], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     load.wait_for(40).await;
     let server = all.servers[0].take().expect("it runs");
     assert!(server.terminate().await.success());
@@ -171,7 +171,7 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     let mut postgres = Server::start(Durability::Full).unwrap();
     let store = postgres.create_database().unwrap();
     let all = Orchestrators::start(vec![store; 2], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     for _ in 0..4 {
         load.wait_for(random.usize(10..30)).await;
         postgres.stop(Stop::Immediate).unwrap();
@@ -190,7 +190,7 @@ async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
     let relay = Relay::start(lasting_address(), vec![SocketAddr::from(([127, 0, 0, 1], postgres.port()))]).await;
     let through_relay = store.replace(&format!(":{}/", postgres.port()), &format!(":{}/", relay.address.port()));
     let all = Orchestrators::start(vec![through_relay, store.clone(), store], &mut random).await;
-    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
     for _ in 0..2 {
         load.wait_for(random.usize(10..30)).await;
         let gone_on = all.said("this one goes on as a new incarnation");

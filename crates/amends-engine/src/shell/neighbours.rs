@@ -29,6 +29,7 @@ pub(super) enum Answer {
     UnknownStep(String),
     Unreadable,
     Conflict(String),
+    MovedOn,
     Failed(String),
 }
 
@@ -150,6 +151,7 @@ impl Answer {
             EngineError::UnknownStep(step) => Answer::UnknownStep(step.clone()),
             EngineError::Unreadable(_) => Answer::Unreadable,
             EngineError::Conflict(why) => Answer::Conflict(why.clone()),
+            EngineError::MovedOn => Answer::MovedOn,
             error => Answer::Failed(error.to_string()),
         }
     }
@@ -161,6 +163,7 @@ impl Answer {
             Ok(Answer::UnknownStep(step)) => Err(EngineError::UnknownStep(step)),
             Ok(Answer::Unreadable) => Err(EngineError::Unreadable(saga)),
             Ok(Answer::Conflict(why)) => Err(EngineError::Conflict(why)),
+            Ok(Answer::MovedOn) => Err(EngineError::MovedOn),
             Ok(Answer::Failed(why)) => Err(EngineError::Store(StoreError::Unavailable(why.into()))),
             Err(error) => Err(EngineError::Store(StoreError::Unavailable(
                 format!("the other orchestrator's answer is not understood: {error}").into(),

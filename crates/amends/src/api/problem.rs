@@ -68,6 +68,7 @@ kinds! {
     OTHER_NAME "other-name" 422 "The definition has another name"
     CONFLICT "conflict" 409 "The state does not allow it"
     // What is wrong here and not there.
+    BUSY_SAGA "busy-saga" 503 "Another orchestrator is working on the saga"
     OVERLOADED "overloaded" 503 "Too many sagas are in flight"
     STOPPING "stopping" 503 "The server is stopping"
     STORE_UNAVAILABLE "store-unavailable" 503 "The store is not available"
@@ -149,7 +150,8 @@ impl From<EngineError> for ApiProblem {
             EngineError::KeyReused { .. } => KEY_REUSED,
             EngineError::UnknownSaga(_) => UNKNOWN_SAGA,
             EngineError::UnknownStep(_) => UNKNOWN_STEP,
-            EngineError::Conflict(_) | EngineError::Elsewhere(_) => CONFLICT,
+            EngineError::Conflict(_) => CONFLICT,
+            EngineError::Elsewhere(_) | EngineError::MovedOn => BUSY_SAGA,
             EngineError::Unreadable(_) => UNREADABLE_SAGA,
             EngineError::Overloaded => OVERLOADED,
             EngineError::Stopping => {

@@ -108,12 +108,12 @@ impl Setting {
             let query = SagaQuery { status: Some(status), limit: Some(1), ..SagaQuery::default() };
             let left = async || self.client.sagas(&query).await.unwrap().items;
             let all_ended = until_or_late(async || left().await.is_empty().then_some(())).await.is_some();
-            assert!(
-                all_ended,
-                "this one, and maybe others, does not end: {:?}; the log:\n{}",
-                left().await,
-                self.log()
-            );
+            if !all_ended {
+                let (left, log) = (left().await, self.log());
+                let Some(first) = left.first() else { continue };
+                let events = self.client.events(&first.id).await;
+                panic!("this one, and maybe others, does not end: {first:?}: {events:#?}; the log:\n{log}");
+            }
         }
         Evidence::gather(&self.client, &self.shop, accepted).await
     }
