@@ -13,6 +13,7 @@ mod backend;
 mod commit;
 mod connect;
 mod errors;
+mod failover;
 mod flight;
 mod ownership;
 mod reads;
@@ -22,6 +23,7 @@ mod statements;
 mod text;
 mod writes;
 
+use crate::columns;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Item, Migration,
     Offer, Outcome, Patience, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
@@ -33,7 +35,8 @@ use connect::{Connector, Link};
 use deadpool::Runtime;
 use deadpool::managed::{Object, Pool, PoolError};
 pub use errors::OpenError as PostgresError;
-use errors::{Failure, OpenError, refusal, whole};
+use errors::{Failure, OpenError, refusal};
+use failover::{NoUse, Witness};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -88,6 +91,7 @@ pub struct PostgresStore {
     /// For taking over and for the inbox.
     keepers: Pool<Connector>,
     lease: Duration,
+    witness: Arc<Witness>,
 }
 
 impl fmt::Debug for PostgresStore {
@@ -96,13 +100,37 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
+/// Does a transaction until it has succeeded or failed for good.
+macro_rules! transact {
+    ($pool:expr, $link:ident => $work:expr) => {{
+        let mut transaction = Transaction::of(&$pool).await?;
+        loop {
+            let $link = &*transaction.link;
+            let done = $work.await;
+            if let Some(settled) = transaction.settle(done).await {
+                return settled;
+            }
+        }
+    }};
+}
+
+/// Reads, on a connection that is kept for it: what people read waits for nothing that the engine writes.
+macro_rules! read {
+    ($store:expr, $link:ident => $work:expr) => {{
+        let lent = Lent::of(&$store.readers).await?;
+        let $link = &*lent;
+        $work.await.map_err(|error| refusal(&error))
+    }};
+}
+
 impl PostgresStore {
     /// Opens a store, making its tables or bringing them to this program's schema where needed.
     ///
     /// # Errors
     /// Says why it cannot be used: it cannot be reached, or was made by a newer program.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, OpenError> {
-        let connector = Connector::new(&options.url, options.transaction_timeout)?;
+        let witness = Arc::new(Witness::new(options.writers));
+        let connector = Connector::new(&options.url, options.transaction_timeout, witness.clone())?;
         let migration = migrate_with(&connector).await?;
         if migration.from != migration.to {
             tracing::info!(from = migration.from, to = migration.to, "brought the store to this program's schema");
@@ -123,6 +151,34 @@ impl PostgresStore {
             pulse: pool(1),
             keepers: pool(KEEPERS),
             lease: options.lease,
+            witness,
+        })
+    }
+
+    async fn offer(&self, me: Incarnation, batch: &[Commit], offer: Offer) -> Result<Vec<Outcome>, StoreError> {
+        transact!(self.writers, link => commit::commit(link, me, batch, offer))
+    }
+
+    /// Commits, and remembers that it was acknowledged.
+    async fn commit_with(&self, me: Incarnation, batch: &[Commit], offer: Offer) -> Result<Vec<Outcome>, StoreError> {
+        let outcomes = self.offer(me, batch, offer).await?;
+        // One transaction: where this is, the rest is.
+        let mut written = batch
+            .iter()
+            .zip(&outcomes)
+            .filter(|(commit, outcome)| commit.events.is_some() && **outcome == Outcome::Committed);
+        if let Some((commit, _)) = written.next() {
+            self.witness.acknowledged(commit.saga, columns::number(commit.after.saturating_add(1)));
+        }
+        Ok(outcomes)
+    }
+
+    async fn extend(&self, me: Incarnation) -> Result<(Timestamp, String), StoreError> {
+        transact!(self.pulse, link => async {
+            if link.is_pooled() {
+                self.witness.examine(link).await?;
+            }
+            ownership::renew(link, me, self.lease).await
         })
     }
 }
@@ -151,29 +207,6 @@ impl Transaction {
     }
 }
 
-/// Does a transaction until it has succeeded or failed for good.
-macro_rules! transact {
-    ($pool:expr, $link:ident => $work:expr) => {{
-        let mut transaction = Transaction::of(&$pool).await?;
-        loop {
-            let $link = &*transaction.link;
-            let done = $work.await;
-            if let Some(settled) = transaction.settle(done).await {
-                return settled;
-            }
-        }
-    }};
-}
-
-/// Reads, on a connection that is kept for it: what people read waits for nothing that the engine writes.
-macro_rules! read {
-    ($store:expr, $link:ident => $work:expr) => {{
-        let lent = Lent::of(&$store.readers).await?;
-        let $link = &*lent;
-        $work.await.map_err(|error| refusal(&error))
-    }};
-}
-
 /// A connection of a pool. One that is left within a transaction, because whoever wanted it wants it no longer, is closed at
 /// once: the server then ends the transaction, whose locks others wait for.
 struct Lent(Option<Object<Connector>>);
@@ -181,7 +214,7 @@ struct Lent(Option<Object<Connector>>);
 impl Lent {
     async fn of(pool: &Pool<Connector>) -> Result<Lent, StoreError> {
         let lent = pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => StoreError::Unavailable(whole(&error).into()),
+            PoolError::Backend(no_use) => StoreError::Unavailable(no_use.to_string().into()),
             other => StoreError::Unavailable(format!("no connection is free: {other}").into()),
         })?;
         Ok(Lent(Some(lent)))
@@ -213,12 +246,14 @@ async fn commit_of(link: &Link) -> Result<(), Failure> {
 /// # Errors
 /// As [`PostgresStore::open`].
 pub async fn migrate_postgres(url: &str) -> Result<Migration, OpenError> {
-    migrate_with(&Connector::new(url, PostgresOptions::new(url).transaction_timeout)?).await
+    let options = PostgresOptions::new(url);
+    let witness = Arc::new(Witness::new(options.writers));
+    migrate_with(&Connector::new(url, options.transaction_timeout, witness)?).await
 }
 
 async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
     let place = connector.place();
-    let unreachable = |error| OpenError::Unreachable { place: place.clone(), why: whole(&error) };
+    let unreachable = |no_use: NoUse| OpenError::Unreachable { place: place.clone(), why: no_use.to_string() };
     let link = connector.open_bare().await.map_err(unreachable)?;
     schema::migrate(&link, &place).await
 }
@@ -234,11 +269,11 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
-        transact!(self.writers, link => commit::commit(link, me, &batch, Offer::First))
+        self.commit_with(me, &batch, Offer::First).await
     }
 
     async fn commit_again(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {
-        transact!(self.writers, link => commit::commit(link, me, &batch, Offer::Again))
+        self.commit_with(me, &batch, Offer::Again).await
     }
 
     async fn claim(&self, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, StoreError> {
@@ -266,7 +301,10 @@ impl Store for PostgresStore {
     }
 
     async fn renew(&self, me: Incarnation) -> Result<Timestamp, StoreError> {
-        transact!(self.pulse, link => ownership::renew(link, me, self.lease))
+        let before = self.witness.before_renewal();
+        let (now, until) = self.extend(me).await?;
+        self.witness.renewed(me, until, &before);
+        Ok(now)
     }
 
     async fn take_over(&self) -> Result<usize, StoreError> {

@@ -1,4 +1,4 @@
-//! What only a store on PostgreSQL does: leases, several schemas' worth of starting, poolers and TLS.
+//! What only a store on PostgreSQL does: leases, several schemas' worth of starting, poolers, TLS and failover.
 
 #![cfg(test)]
 
@@ -10,7 +10,7 @@ use amends_store::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use test_postgres::{Durability, Pooler, Server};
+use test_postgres::{Durability, Pooler, Server, Stop};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -221,4 +221,128 @@ async fn a_server_is_trusted_only_by_its_certificate() {
     assert!(other_name.contains("certificate"), "{other_name}");
     let store = open(&format!("{url}?sslmode=require&sslrootcert={certificate}")).await;
     store.enlist(Uuid::now_v7(), NOW).await.unwrap();
+}
+
+/// Two servers as one address, of which the one is found that takes writes.
+fn either(one: &Server, other: &Server) -> String {
+    format!("postgres://amends@127.0.0.1:{},127.0.0.1:{}/postgres", one.port(), other.port())
+}
+
+/// Offers a commit until it is refused with these words. Connections to a server that has ended break first.
+async fn until_refused_with(store: &PostgresStore, me: Uuid, offered: Commit, words: &str) -> bool {
+    for _ in 0..20 {
+        match commit(store, me, offered.clone()).await {
+            Err(StoreError::Unavailable(why)) if why.contains(words) => return true,
+            Err(StoreError::Unavailable(_) | StoreError::Unknown(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    false
+}
+
+/// A standby that has all that was acknowledged is as good as the server before it; the one that it replaced is not.
+#[tokio::test]
+async fn a_standby_that_has_everything_is_gone_on_with() {
+    let mut primary = Server::start(Durability::Full).unwrap();
+    let mut standby = primary.standby().unwrap();
+    primary.wait_for_standby().unwrap();
+    let store = open(&either(&primary, &standby)).await;
+    let (me, saga) = (Uuid::now_v7(), Uuid::now_v7());
+    store.enlist(me, NOW).await.unwrap();
+    store.renew(me).await.unwrap();
+    assert_eq!(commit(&store, me, birth(saga, Rest::Owned)).await.unwrap(), Outcome::Committed);
+    primary.stop(Stop::Immediate).unwrap();
+    standby.promote().unwrap();
+    // The first connections break; what was on them is done again by whoever wanted it.
+    let mut went_on = commit(&store, me, following(saga, 1, Rest::Owned)).await;
+    for _ in 0..10 {
+        if went_on.is_ok() {
+            break;
+        }
+        went_on = commit(&store, me, following(saga, 1, Rest::Owned)).await;
+    }
+    assert_eq!(went_on.unwrap(), Outcome::Committed);
+    // It believes that it is still the primary, and has no way to know better.
+    primary.start_again().unwrap();
+    assert_eq!(store.saga(saga).await.unwrap().unwrap().sequence, 2, "what people read comes from the other one");
+    standby.stop(Stop::Immediate).unwrap();
+    let refused =
+        until_refused_with(&store, me, following(saga, 2, Rest::Owned), "is older than what was seen before").await;
+    assert!(refused, "it has worked on a store that was replaced");
+}
+
+/// What was acknowledged and is not there would be done once more, or never: it is for a person to say that it is lost.
+#[tokio::test]
+async fn a_standby_that_lacks_what_was_acknowledged_is_not_worked_on() {
+    for lost in ["a commit", "a renewal"] {
+        let mut primary = Server::start(Durability::Full).unwrap();
+        let standby = primary.standby().unwrap();
+        let url = either(&primary, &standby);
+        primary.wait_for_standby().unwrap();
+        let store = open(&url).await;
+        let (me, saga) = (Uuid::now_v7(), Uuid::now_v7());
+        store.enlist(me, NOW).await.unwrap();
+        store.renew(me).await.unwrap();
+        assert_eq!(commit(&store, me, birth(saga, Rest::Owned)).await.unwrap(), Outcome::Committed);
+        primary.wait_for_nobody().unwrap();
+        standby.stop_following().unwrap();
+        if lost == "a commit" {
+            assert_eq!(commit(&store, me, following(saga, 1, Rest::Owned)).await.unwrap(), Outcome::Committed);
+        } else {
+            store.renew(me).await.unwrap();
+        }
+        primary.stop(Stop::Immediate).unwrap();
+        standby.promote().unwrap();
+        let named = if lost == "a commit" { format!("event 2 of saga {saga}") } else { "the lease of".into() };
+        let why = format!("behind what it has acknowledged: {named}");
+        assert!(until_refused_with(&store, me, following(saga, 2, Rest::Owned), &why).await, "{lost}");
+        assert!(matches!(store.renew(me).await, Err(StoreError::Unavailable(_))));
+        // Whoever starts anew accepts the loss.
+        let anew = open(&url).await;
+        anew.enlist(Uuid::now_v7(), NOW).await.unwrap();
+        assert_eq!(anew.saga(saga).await.unwrap().unwrap().sequence, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_standby_is_told_from_a_server_that_takes_writes() {
+    let primary = Server::start(Durability::None).unwrap();
+    let standby = primary.standby().unwrap();
+    let refused = PostgresStore::open(PostgresOptions::new(standby.url("postgres"))).await.unwrap_err().to_string();
+    assert!(refused.contains("is a standby"), "{refused}");
+}
+
+/// An address that leads somewhere else after a while; behind a pooler nothing breaks that would show it.
+#[tokio::test]
+async fn another_system_at_the_same_address_is_not_worked_on() {
+    let mut before = Server::start(Durability::None).unwrap();
+    let mut other = Server::start(Durability::None).unwrap();
+    let pooler = Pooler::start(&before, 4).unwrap();
+    let url = before.url("postgres");
+    // It has the tables.
+    drop(open(&other.url("postgres")).await);
+    let (direct, pooled) = (open(&url).await, open(&pooler.url(&before, &url)).await);
+    let me = Uuid::now_v7();
+    for store in [&direct, &pooled] {
+        store.enlist(me, NOW).await.unwrap();
+        store.renew(me).await.unwrap();
+    }
+    before.stop(Stop::Fast).unwrap();
+    other.stop(Stop::Fast).unwrap();
+    other.start_in_place_of(&before).unwrap();
+    for store in [&direct, &pooled] {
+        let mut why = String::new();
+        for _ in 0..10 {
+            match store.renew(me).await {
+                Err(StoreError::Unavailable(refused)) => why = refused.to_string(),
+                Err(StoreError::Unknown(_)) => {}
+                other => panic!("{other:?}"),
+            }
+            if why.contains("another database system") {
+                break;
+            }
+            sleep(Duration::from_millis(100)).await; // tidy: allow-sleep a pooler connects again after a while
+        }
+        assert!(why.contains("another database system"), "{why}");
+    }
 }

@@ -182,6 +182,57 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     assert!(all.said("the store cannot take commits") > 0, "nobody has noticed");
 }
 
+/// A primary and a standby as one address.
+fn either(primary: &Server, standby: &Server) -> String {
+    let both = format!(":{},127.0.0.1:{}/", primary.port(), standby.port());
+    primary.create_database().unwrap().replace(&format!(":{}/", primary.port()), &both)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_is_promoted_is_gone_on_with() {
+    let mut random = seeded("ORCHESTRATORS_SEED");
+    let mut primary = Server::start(Durability::Full).unwrap();
+    let standby = primary.standby().unwrap();
+    primary.wait_for_standby().unwrap();
+    let all = Orchestrators::start(vec![either(&primary, &standby); 3], &mut random).await;
+    let load = Load::start(&all.setting, Habits { held: 0.3, ..Habits::default() }, &mut random);
+    load.wait_for(random.usize(20..60)).await;
+    primary.stop(Stop::Immediate).unwrap();
+    sleep(Duration::from_millis(random.u64(0..3_000))).await; // tidy: allow-sleep a fault lasts
+    standby.promote().unwrap();
+    load.wait_for(20).await;
+    all.conclude(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_lacks_what_was_acknowledged_stops_everything_and_says_why() {
+    let mut random = seeded("ORCHESTRATORS_SEED");
+    let mut primary = Server::start(Durability::Full).unwrap();
+    let standby = primary.standby().unwrap();
+    let mut all = Orchestrators::start(vec![either(&primary, &standby); 2], &mut random).await;
+    let load = Load::start(&all.setting, Habits::default(), &mut random);
+    load.wait_for(20).await;
+    standby.stop_following().unwrap();
+    load.wait_for(20).await;
+    load.close();
+    primary.stop(Stop::Immediate).unwrap();
+    standby.promote().unwrap();
+    for server in 0..2 {
+        let ready = format!("http://{}/readyz", all.addresses[server]);
+        until(async || {
+            let answer = all.setting.shop.http.get(&ready).send().await.unwrap();
+            let (status, said) = (answer.status(), answer.text().await.unwrap());
+            (status == 503 && said.contains("behind what it has acknowledged")).then_some(())
+        })
+        .await;
+    }
+    // It is a person's to say that it is lost, by starting a server again.
+    all.servers[0].take().unwrap().kill().await;
+    all.serve(0).await;
+    let ready = all.setting.shop.http.get(format!("http://{}/readyz", all.addresses[0])).send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_cut_off_from_the_database_is_taken_over_from() {
     let mut random = seeded("ORCHESTRATORS_SEED");

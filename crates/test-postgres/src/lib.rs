@@ -129,6 +129,70 @@ impl Server {
         Ok(())
     }
 
+    /// Makes a copy of this server that follows what it writes, takes reads, and takes writes once it is promoted.
+    ///
+    /// # Errors
+    /// Where the copy cannot be made or does not start.
+    pub fn standby(&self) -> io::Result<Server> {
+        let folder = self.programs.folder_of_its_own()?;
+        let mut copy = self.programs.command("pg_basebackup");
+        copy.args(["--host", "127.0.0.1", "--port", &self.port.to_string(), "--username", USER, "--no-sync"]);
+        copy.args(["--write-recovery-conf", "--checkpoint=fast", "--pgdata"]).arg(folder.path().join("data"));
+        finish(&mut copy, "pg_basebackup")?;
+        let mut standby = Server { process: None, programs: self.programs.clone(), folder, port: free_port()? };
+        standby.start_again()?;
+        Ok(standby)
+    }
+
+    /// Has every commit wait until a standby has it too.
+    ///
+    /// # Errors
+    /// Where the server cannot be told.
+    pub fn wait_for_standby(&self) -> io::Result<()> {
+        self.set("synchronous_standby_names", "*")
+    }
+
+    /// Has commits wait for no standby any more.
+    ///
+    /// # Errors
+    /// Where the server cannot be told.
+    pub fn wait_for_nobody(&self) -> io::Result<()> {
+        self.set("synchronous_standby_names", "")
+    }
+
+    /// Has a standby follow its primary no longer.
+    ///
+    /// # Errors
+    /// Where the server cannot be told.
+    pub fn stop_following(&self) -> io::Result<()> {
+        self.set("primary_conninfo", "")
+    }
+
+    /// Has a standby take writes, and waits until it does.
+    ///
+    /// # Errors
+    /// Where it is none, or does not come to it.
+    pub fn promote(&self) -> io::Result<()> {
+        let mut promote = self.programs.command("pg_ctl");
+        finish(promote.args(["promote", "--wait", "--pgdata"]).arg(self.data()), "pg_ctl")
+    }
+
+    /// Starts a server that was stopped at the address of another one that is.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start_in_place_of(&mut self, other: &Server) -> io::Result<()> {
+        self.port = other.port;
+        self.start_again()
+    }
+
+    /// Changes a setting while it runs.
+    fn set(&self, name: &str, value: &str) -> io::Result<()> {
+        let url = self.url("postgres");
+        execute(&url, &format!("ALTER SYSTEM SET {name} = '{value}'"))?;
+        execute(&url, "SELECT pg_reload_conf()")
+    }
+
     /// The address of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {

@@ -194,13 +194,13 @@ impl Driver {
                 let _nobody_waits = done.send(released.unwrap_or_else(|_| late()));
                 return false;
             }
-            match tokio::time::timeout(ENLIST_PATIENCE, self.enlist_anew(before)).await {
+            let why = match tokio::time::timeout(ENLIST_PATIENCE, self.enlist_anew(before)).await {
                 Ok(Ok(())) => break,
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the store does not take this orchestrator; it tries again");
-                }
-                Err(_) => tracing::warn!("the store does not take this orchestrator in time; it tries again"),
-            }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it does not answer in time".into(),
+            };
+            tracing::warn!(why, "the store does not take this orchestrator; it tries again");
+            self.gauges.send_modify(|gauges| gauges.store_outage = Some(why));
             // Whoever asks meanwhile is told, and may ask another.
             let retry_at = Instant::now() + ENLIST_RETRY;
             while let Ok(letter) = tokio::time::timeout_at(retry_at, self.incoming.recv()).await {

@@ -2,6 +2,7 @@
 
 use super::backend;
 use super::errors::{OpenError, whole};
+use super::failover::{NoUse, Witness};
 use super::statements::{HOT, Sql};
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use rustls::pki_types::CertificateDer;
@@ -9,9 +10,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::ConfigVerifierExt;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, Error, NoTls, Row, Socket, Statement};
@@ -23,6 +25,8 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often each host is tried, on average, before a connection to a fit one is given up.
+const TRIES_PER_HOST: usize = 4;
 /// A peer that is gone without a word is noticed within this time.
 const DEAD_PEER: Duration = Duration::from_secs(10);
 
@@ -32,6 +36,7 @@ pub(super) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     timeout: Duration,
+    witness: Arc<Witness>,
 }
 
 /// A connection.
@@ -50,25 +55,31 @@ pub(super) struct Link {
 impl Connector {
     /// Reads a URL. Where TLS is used (`sslmode=prefer`, the default, or `require`), the server's certificate is verified
     /// against the system's roots, or those in the file `sslrootcert`. A transaction that does nothing for `timeout` is ended
-    /// by the server.
-    pub(super) fn new(url: &str, timeout: Duration) -> Result<Connector, OpenError> {
+    /// by the server. Of several hosts the one is found that takes writes.
+    pub(super) fn new(url: &str, timeout: Duration, witness: Arc<Witness>) -> Result<Connector, OpenError> {
         let refused = |why: String| OpenError::Address { why };
-        let mut address = url::Url::parse(url).map_err(|error| refused(format!("it is no URL: {error}")))?;
+        // What comes before names several hosts, perhaps, as no other URL does.
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut roots = None;
         let mut others = Vec::new();
-        for (name, value) in address.query_pairs() {
-            match (&*name, &*value) {
-                ("sslrootcert", path) => roots = Some(path.to_owned()),
+        for pair in query.split('&') {
+            let read = url::form_urlencoded::parse(pair.as_bytes()).next();
+            match read.as_ref().map(|(name, value)| (&**name, &**value)) {
+                Some(("sslrootcert", path)) => roots = Some(path.to_owned()),
                 // Nothing less is done in any mode.
-                ("sslmode", "verify-ca" | "verify-full") => others.push(("sslmode".to_owned(), "require".to_owned())),
-                (name, value) => others.push((name.to_owned(), value.to_owned())),
+                Some(("sslmode", "verify-ca" | "verify-full")) => others.push("sslmode=require"),
+                Some(_) => others.push(pair),
+                None => {}
             }
         }
-        address.set_query(None);
-        if !others.is_empty() {
-            address.query_pairs_mut().extend_pairs(others);
+        let address = format!("{place}?{}", others.join("&"));
+        let mut config: Config = address.parse().map_err(|error: Error| refused(whole(&error)))?;
+        if config.get_hosts().len() > 1 {
+            config.load_balance_hosts(LoadBalanceHosts::Random);
+            if config.get_target_session_attrs() == TargetSessionAttrs::Any {
+                config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            }
         }
-        let mut config: Config = address.as_str().parse().map_err(|error: Error| refused(whole(&error)))?;
         if config.get_hosts().is_empty() {
             return Err(refused("it names no host, as postgres://amends@db.example.com/amends does".into()));
         }
@@ -81,7 +92,7 @@ impl Connector {
             SslMode::Disable => None,
             _ => Some(tls(roots.as_deref()).map_err(refused)?),
         };
-        Ok(Connector { config, tls, timeout })
+        Ok(Connector { config, tls, timeout, witness })
     }
 
     /// What errors and logs may name: the hosts and the database, and no password.
@@ -91,7 +102,7 @@ impl Connector {
     }
 
     /// Opens a connection for everything that the store does.
-    async fn open(&self) -> Result<Link, Error> {
+    async fn open(&self) -> Result<Link, NoUse> {
         let mut link = self.open_bare().await?;
         if backend::is_direct(&link.client).await? {
             link.prepare(self.timeout.as_millis()).await?;
@@ -100,10 +111,21 @@ impl Connector {
     }
 
     /// Opens a connection on which nothing is prepared: the tables may not be there.
-    pub(super) async fn open_bare(&self) -> Result<Link, Error> {
-        match &self.tls {
-            Some(tls) => self.open_with(tls.clone()).await,
-            None => self.open_with(NoTls).await,
+    pub(super) async fn open_bare(&self) -> Result<Link, NoUse> {
+        let hosts = self.config.get_hosts().len();
+        // Which host is taken is chance: where one is unfit, as a primary that was replaced and came back, another may be fit.
+        let mut tries = if hosts > 1 { hosts * TRIES_PER_HOST } else { 1 };
+        loop {
+            let link = match &self.tls {
+                Some(tls) => self.open_with(tls.clone()).await?,
+                None => self.open_with(NoTls).await?,
+            };
+            tries -= 1;
+            match self.witness.examine(&link).await {
+                Err(NoUse::Unfit(_)) if tries > 0 => {}
+                Err(no_use) => return Err(no_use),
+                Ok(()) => return Ok(link),
+            }
         }
     }
 
@@ -153,6 +175,11 @@ impl Link {
         }
         self.begin = "BEGIN".into();
         Ok(())
+    }
+
+    /// Whether somebody stands between who may lead to another server without this connection's ending.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.hot.is_empty()
     }
 
     /// Runs one statement. It is sent at the first poll, so statements that are polled one after the other are sent in that
@@ -215,13 +242,13 @@ impl Link {
 
 impl Manager for Connector {
     type Type = Link;
-    type Error = Error;
+    type Error = NoUse;
 
-    async fn create(&self) -> Result<Link, Error> {
+    async fn create(&self) -> Result<Link, NoUse> {
         self.open().await
     }
 
-    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Error> {
+    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<NoUse> {
         if link.client.is_closed() || link.is_spoilt() {
             return Err(RecycleError::message("it is closed, or was left within a transaction"));
         }

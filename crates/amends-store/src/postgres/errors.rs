@@ -1,5 +1,6 @@
 //! What PostgreSQL's errors mean here.
 
+use super::failover::NoUse;
 use crate::StoreError;
 use std::error::Error as _;
 use tokio_postgres::error::SqlState;
@@ -40,6 +41,15 @@ impl From<tokio_postgres::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(refusal: StoreError) -> Failure {
         Failure::Refused(refusal)
+    }
+}
+
+impl From<NoUse> for Failure {
+    fn from(no_use: NoUse) -> Failure {
+        match no_use {
+            NoUse::Broken(error) => Failure::Sql(error),
+            NoUse::Unfit(why) => Failure::Refused(StoreError::Unavailable(why.into())),
+        }
     }
 }
 

@@ -42,17 +42,17 @@ pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: 
     commit_of(link).await
 }
 
-/// A sign of life; nothing comes of it where another one has taken over.
-pub(super) async fn renew(link: &Link, me: Incarnation, lease: Duration) -> Result<Timestamp, Failure> {
+/// A sign of life; nothing comes of it where another one has taken over. It tells the time, and until when the lease runs now.
+pub(super) async fn renew(link: &Link, me: Incarnation, lease: Duration) -> Result<(Timestamp, String), Failure> {
     let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
     let text = format!(
         "UPDATE amends.lease SET expires_at = clock_timestamp() + $2 * interval '1 millisecond'
          WHERE incarnation = $1 AND EXISTS (SELECT 1 FROM amends.incarnation WHERE id = $1 AND live)
-         RETURNING {NOW_MS}"
+         RETURNING {NOW_MS}, expires_at::text"
     );
     let renewed = link.query_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
     match renewed.first() {
-        Some(row) => Ok(rows::time_at(row, 0)?),
+        Some(row) => Ok((rows::time_at(row, 0)?, row.try_get(1)?)),
         None => Err(Failure::Refused(StoreError::Fenced)),
     }
 }

@@ -199,7 +199,15 @@ fn stores() {
     assert_eq!(absolute, StoreLocation::Sqlite("/var/lib/amends.db".into()));
     let shared = StoreLocation::parse("postgres://amends:secret@db/amends", Path::new("/etc")).unwrap();
     assert_eq!(shared, StoreLocation::Postgres("postgres://amends:secret@db/amends".into()));
-    assert_eq!(shared.to_string(), "postgres://amends:***@db/amends", "a password is shown to nobody");
+    for (given, shown) in [
+        ("postgres://amends:secret@db/amends", "postgres://amends:***@db/amends"),
+        ("postgres://amends:sec:ret@a:1,b:2/amends?x=y", "postgres://amends:***@a:1,b:2/amends?x=y"),
+        ("postgres://amends@a,b/amends", "postgres://amends@a,b/amends"),
+        ("postgres://a:5432/amends?user=me&password=secret", "postgres://a:5432/amends?user=me&password=***"),
+    ] {
+        let location = StoreLocation::parse(given, Path::new("/etc")).unwrap();
+        assert_eq!(location.to_string(), shown, "a password is shown to nobody");
+    }
 }
 
 #[test]

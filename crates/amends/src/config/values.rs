@@ -49,10 +49,9 @@ impl StoreLocation {
             ),
             Some(("sqlite", "")) => Err("names no file; write one, such as sqlite:amends.db".into()),
             Some(("sqlite", path)) => Ok(StoreLocation::Sqlite(base.join(path))),
-            Some(("postgres" | "postgresql", _)) => match Url::parse(text) {
-                Ok(address) if address.has_host() => Ok(StoreLocation::Postgres(text.to_owned())),
-                Ok(_) => Err("names no host; write postgres://USER@HOST/DATABASE".into()),
-                Err(error) => Err(format!("is no address ({error}); write postgres://USER@HOST/DATABASE")),
+            Some(("postgres" | "postgresql", _)) => match check_hosts(text) {
+                Ok(()) => Ok(StoreLocation::Postgres(text.to_owned())),
+                Err(why) => Err(format!("{why}; write postgres://USER@HOST/DATABASE")),
             },
             Some(_) | None => Err(format!(
                 "is no store: `{}`; write sqlite:PATH, such as sqlite:amends.db, or postgres://USER@HOST/DATABASE",
@@ -62,15 +61,39 @@ impl StoreLocation {
     }
 }
 
+/// Looks at each of the hosts that an address of PostgreSQL names, separated by commas.
+fn check_hosts(address: &str) -> Result<(), String> {
+    let (front, hosts, rest) = parts(address);
+    for host in hosts.split(',') {
+        match Url::parse(&format!("{front}{host}{rest}")) {
+            Ok(address) if address.has_host() => {}
+            Ok(_) => return Err("names no host".into()),
+            Err(error) => return Err(format!("is no address ({error})")),
+        }
+    }
+    Ok(())
+}
+
 /// An address as it may be shown.
 fn without_password(address: &str) -> String {
-    match Url::parse(address) {
-        Ok(mut address) if address.password().is_some() => match address.set_password(Some("***")) {
-            Ok(()) => address.into(),
-            Err(()) => "an address with a password".into(),
-        },
-        Ok(_) | Err(_) => address.to_owned(),
-    }
+    let (front, hosts, rest) = parts(address);
+    let (scheme, user) = front.split_once("://").unwrap_or(("", front));
+    let front = match user.split_once(':') {
+        Some((name, _password)) => format!("{scheme}://{name}:***@"),
+        None => front.to_owned(),
+    };
+    let Some((path, query)) = rest.split_once('?') else { return format!("{front}{hosts}{rest}") };
+    let shown = query.split('&').map(|pair| if pair.starts_with("password=") { "password=***" } else { pair });
+    format!("{front}{hosts}{path}?{}", shown.collect::<Vec<_>>().join("&"))
+}
+
+/// Splits an address at its hosts: what comes before them, with the user, and what comes after. The hosts may be several, and so
+/// it may be no URL.
+fn parts(address: &str) -> (&str, &str, &str) {
+    let begin = address.find("://").map_or(0, |at| at + 3);
+    let end = address[begin..].find(['/', '?']).map_or(address.len(), |at| begin + at);
+    let host = address[begin..end].rfind('@').map_or(begin, |at| begin + at + 1);
+    (&address[..host], &address[host..end], &address[end..])
 }
 
 /// Headers that the engine sets itself, or that would change the meaning of the message.
