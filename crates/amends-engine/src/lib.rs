@@ -127,6 +127,9 @@ pub enum EngineError {
     /// The saga's history cannot be read; it is set aside as a dead letter.
     #[error("saga {0} cannot be read by this version of Amends; it is among the dead letters")]
     Unreadable(Uuid),
+    /// The saga cannot be read by this program, and may be for a newer one that is at work on the same store.
+    #[error("saga {0} is for a newer version of Amends, which is at work beside this one; try again")]
+    ForNewer(Uuid),
     /// Too many sagas are being worked on. Try again later.
     #[error("too many sagas are in flight; try again in a few seconds")]
     Overloaded,

@@ -56,6 +56,8 @@ pub struct Orchestrator {
     live: BTreeMap<Uuid, Live>,
     /// What waits for a saga to be taken from the store.
     wanted: BTreeMap<Uuid, Vec<(Cause, Want)>>,
+    /// Whether what cannot be read may be for a newer program.
+    has_newer: bool,
     /// Sagas that cannot be read and are being set aside: nothing else is done about them before that is committed.
     set_aside: BTreeSet<Uuid>,
     /// Who waits for a saga to finish or to get stuck.
@@ -100,6 +102,7 @@ impl Orchestrator {
             now,
             live: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            has_newer: false,
             set_aside: BTreeSet::new(),
             waiters: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -122,6 +125,7 @@ impl Orchestrator {
             Input::Committed { batch, result: Ok(outcomes) } => self.committed(batch, outcomes),
             Input::Committed { batch, result: Err(error) } => self.commit_failed(batch, error),
             Input::Freed => self.claim_by(now),
+            Input::Newer(is_there) => self.has_newer = is_there,
             Input::Claimed(result) => self.claimed(result),
             Input::Acquired { saga, result } => self.acquired(saga, result),
             Input::Received { participant, result } => self.received(&participant, result),

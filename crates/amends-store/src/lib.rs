@@ -32,6 +32,10 @@ pub use sqlite::{Migration, OnFatal, OpenError, SqliteOptions, SqliteStore, migr
 /// One start of one orchestrator process.
 pub type Incarnation = Uuid;
 
+/// The format of what this program keeps in a store: the language of definitions, and the events. It is raised with every change
+/// that the program before it could not read.
+pub const FORMAT: u32 = 1;
+
 /// What the engine needs of a store. Every method is atomic and durable when it answers.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -91,6 +95,11 @@ pub trait Store: Send + Sync {
     /// time, and goes on with what others began to end and did not. Returns how many there were.
     async fn take_over(&self) -> Result<usize, StoreError> {
         Ok(0)
+    }
+
+    /// The newest [`FORMAT`] of the orchestrators that are alive. What this one cannot read may be for another.
+    async fn newest_format(&self) -> Result<u32, StoreError> {
+        Ok(FORMAT)
     }
 
     /// Leaves something for the incarnation that owns a saga, which looks after its inbox.

@@ -311,6 +311,10 @@ impl Store for PostgresStore {
         transact!(self.keepers, link => ownership::take_over(link))
     }
 
+    async fn newest_format(&self) -> Result<u32, StoreError> {
+        transact!(self.keepers, link => ownership::newest_format(link))
+    }
+
     async fn leave(&self, item: Item) -> Result<(), StoreError> {
         transact!(self.keepers, link => ownership::leave(link, &item))
     }

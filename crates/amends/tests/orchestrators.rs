@@ -182,6 +182,28 @@ async fn a_database_that_crashes_and_comes_back_loses_nothing() {
     assert!(all.said("the store cannot take commits") > 0, "nobody has noticed");
 }
 
+/// While servers are replaced one by one: what an old one cannot read waits for a new one, and is nobody's dead letter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_newer_server_has_written_is_left_to_it() {
+    let mut random = seeded("ORCHESTRATORS_SEED");
+    let store = test_postgres::database();
+    let sql = |statement: &str| test_postgres::execute(&store, statement).unwrap();
+    let all = Orchestrators::start(vec![store.clone()], &mut random).await;
+    let load = Load::start(&all.setting, Habits { orders: 1, ..Habits::default() }, &mut random);
+    load.wait_for(1).await;
+    load.end().await;
+    // There is no newer program yet: this stands for one that is alive, and the version for one that only it knows.
+    sql("INSERT INTO amends.incarnation VALUES (gen_random_uuid(), true, 99, false);
+         INSERT INTO amends.lease SELECT id, clock_timestamp() + interval '1 hour' FROM amends.incarnation WHERE format = 99");
+    sleep(LEASE).await; // tidy: allow-sleep the old one looks around
+    sql("WITH newer AS (UPDATE amends.saga SET version = 'newer' RETURNING id), ended AS (DELETE FROM amends.finished)
+         INSERT INTO amends.unfinished SELECT id, 'running', false, NULL, NULL, 0 FROM newer ON CONFLICT DO NOTHING");
+    sleep(LEASE * 2).await; // tidy: allow-sleep the old one claims it again and again
+    assert_eq!(all.setting.client.statistics().await.unwrap().dead_letters, 0);
+    sql("UPDATE amends.incarnation SET live = false WHERE format = 99");
+    until(async || (all.setting.client.statistics().await.unwrap().dead_letters == 1).then_some(())).await;
+}
+
 /// A primary and a standby as one address.
 fn either(primary: &Server, standby: &Server) -> String {
     let both = format!(":{},127.0.0.1:{}/", primary.port(), standby.port());

@@ -47,6 +47,8 @@ pub enum Input {
     },
     /// Sagas of another orchestrator that has ended are due.
     Freed,
+    /// Whether an orchestrator of a newer program is at work on the same store.
+    Newer(bool),
     /// The batch of an [`Output::Commit`] was committed, or not.
     Committed {
         /// Which.

@@ -9,6 +9,9 @@ use amends_core::time::Timestamp;
 use amends_store::{Received, Record, StoreError, Write};
 use uuid::Uuid;
 
+/// When a saga is due again that is left to a newer program; another of the old ones may find it first.
+const LEFT_TO_NEWER_MS: u64 = 2_000;
+
 impl Orchestrator {
     pub(super) fn claim_due(&mut self) {
         if let Claim::At(at) = self.claim
@@ -120,6 +123,7 @@ impl Orchestrator {
                 self.live.insert(id, Live::new(snapshot, after));
                 self.pursue(id, commands, extra);
             }
+            Err(why) if self.has_newer && loaded.record.damage.is_none() => self.put_back(&loaded.record, &why, wants),
             Err(why) => self.quarantine(&loaded.record, &why, wants),
         }
     }
@@ -155,6 +159,14 @@ impl Orchestrator {
         self.turn_away(record.id, wants, &EngineError::Unreadable(record.id));
         self.set_aside.insert(record.id);
         self.commits.add(writes::quarantine(record, why, self.now));
+    }
+
+    /// Leaves a saga that cannot be read to a newer program: as it was, and due again soon.
+    fn put_back(&mut self, record: &Record, why: &str, wants: Vec<(Cause, Want)>) {
+        tracing::debug!(saga = %record.id, why, "a saga cannot be read and is left to a newer program");
+        self.turn_away(record.id, wants, &EngineError::ForNewer(record.id));
+        self.set_aside.insert(record.id);
+        self.commits.add(writes::put_back(record, self.now.plus(LEFT_TO_NEWER_MS)));
     }
 
     pub(super) fn received(&mut self, participant: &str, result: Result<Received, StoreError>) {

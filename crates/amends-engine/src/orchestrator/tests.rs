@@ -541,6 +541,25 @@ fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
     assert!(world.open_letters().is_empty());
 }
 
+/// While servers are replaced one by one, an old one may find what only a new one can read.
+#[test]
+fn a_saga_that_cannot_be_read_is_left_to_a_newer_program() {
+    let (mut world, _, id, definitions) = unreadable();
+    world.orchestrator.handle(world.now, Input::Newer(true));
+    let before = world.sagas().remove(0).row;
+    world.order(2, id, Order::Pause(operator()));
+    world.run_for(10_000);
+    assert!(matches!(&world.replies[&2], Err(EngineError::ForNewer(_))), "{:?}", world.replies[&2]);
+    let row = world.sagas().remove(0).row;
+    assert!(matches!(row.rest, Rest::Until(_)), "{row:?}");
+    assert_eq!((row.status, row.reason, world.open_letters()), (before.status, before.reason, Vec::new()));
+
+    // What stands for the newer program takes it up as if nothing had been.
+    world.remember_definitions(definitions);
+    world.run_for(10_000);
+    assert_eq!(status(&world, id), Status::Completed);
+}
+
 #[test]
 fn a_herd_of_compensations_keeps_the_pace_and_meets_the_breaker() {
     const RATE: u64 = 50;

@@ -191,6 +191,19 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
     }
 }
 
+/// Gives a saga back as it was.
+pub(super) fn put_back(record: &Record, due_at: Timestamp) -> Commit {
+    Commit {
+        saga: record.id,
+        after: record.sequence,
+        birth: None,
+        events: None,
+        row: Row { rest: Rest::Until(due_at), ..record.row.clone() },
+        writes: Vec::new(),
+        counts: Vec::new(),
+    }
+}
+
 /// Settles the dead letter of a saga that can be read again, and lets go of its messages.
 pub(super) fn reprieve(definition: &Definition, saga: &Saga, asked: Option<&Operator>, at: Timestamp) -> Vec<Write> {
     let resolution = match asked {

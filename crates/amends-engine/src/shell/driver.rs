@@ -74,6 +74,8 @@ pub(super) enum Letter {
     Renewed { asked: Instant, answered: Instant, now: Timestamp },
     /// Sagas of another orchestrator that has ended are due.
     Freed,
+    /// Whether an orchestrator of a newer program is at work on the same store.
+    Newer(bool),
     /// Another orchestrator has taken over from this incarnation.
     Fenced(Incarnation),
     /// Somebody asks, and waits.
@@ -250,6 +252,7 @@ impl Driver {
                 self.renewed = self.renewed.max(asked);
                 self.clock.compare(asked, answered, now);
             }
+            Letter::Newer(is_there) => self.orchestrator.handle(now, Input::Newer(is_there)),
             Letter::Freed => self.orchestrator.handle(now, Input::Freed),
             Letter::Fenced(whom) => self.is_fenced |= whom == *self.me.borrow(),
             Letter::Ask { callers, .. } if self.stopping.is_some() => {

@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::driver::Letter;
 use crate::orchestrator::{Input, Reply, ReplyId};
 use crate::{EngineError, Order};
-use amends_store::{Incarnation, Item, Store, StoreError};
+use amends_store::{FORMAT, Incarnation, Item, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Neighbour {
         }
     }
 
-    /// Looks for others that give no signs of life, and for what they have stored; until the engine ends.
+    /// Looks for others that give no signs of life or are newer, and for what they have stored; until the engine ends.
     pub(super) async fn keep_watch(self, lease: Duration) {
         let mut rounds = rounds(lease / 6);
         while self.letters.strong_count() > 0 {
@@ -81,6 +81,10 @@ impl Neighbour {
                     self.tell(Letter::Freed);
                 }
                 Err(error) => tracing::warn!(%error, "it could not be seen whether another orchestrator has ended"),
+            }
+            match self.store.newest_format().await {
+                Ok(newest) => drop(self.tell(Letter::Newer(newest > FORMAT))),
+                Err(error) => tracing::warn!(%error, "it could not be seen whether there is a newer program"),
             }
             if let Err(error) = self.catalogue.refresh().await {
                 tracing::warn!(%error, "it could not be seen whether there are new definitions");

@@ -9,7 +9,8 @@ use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
 use super::{rows, text};
 use crate::columns;
 use crate::{
-    Acquired, Claimed, Incarnation, Item, Message, Patience, Receive, Received, Rest, StoreError, StoredDefinition,
+    Acquired, Claimed, FORMAT, Incarnation, Item, Message, Patience, Receive, Received, Rest, StoreError,
+    StoredDefinition,
 };
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
@@ -23,8 +24,9 @@ const RELEASE_BATCH: i64 = 1_000;
 pub(super) async fn enlist(link: &Link, me: Incarnation, now: Timestamp, lease: Duration) -> Result<(), Failure> {
     link.begin().await?;
     let add = "
-        INSERT INTO amends.incarnation (id, live, released) VALUES ($1, true, false) ON CONFLICT (id) DO NOTHING";
-    link.query_text(add, &[(&me, Type::UUID)]).await?;
+        INSERT INTO amends.incarnation (id, live, format, released) VALUES ($1, true, $2, false)
+        ON CONFLICT (id) DO NOTHING";
+    link.query_text(add, &[(&me, Type::UUID), (&i64::from(FORMAT), Type::INT8)]).await?;
     let lives = "SELECT 1 FROM amends.incarnation WHERE id = $1 AND live FOR SHARE";
     if link.query_text(lives, &[(&me, Type::UUID)]).await?.is_empty() {
         return Err(Failure::Refused(StoreError::Fenced));
@@ -86,6 +88,12 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
         }
     }
     Ok(taken_over)
+}
+
+pub(super) async fn newest_format(link: &Link) -> Result<u32, Failure> {
+    let text = "SELECT coalesce(max(format), 0) FROM amends.incarnation WHERE live";
+    let newest: i64 = link.query_text(text, &[]).await?[0].try_get(0)?;
+    Ok(u32::try_from(newest).unwrap_or(u32::MAX))
 }
 
 /// Declares an incarnation dead if it still gives no sign of life. It waits for the commit that it may be in the middle of; one

@@ -151,7 +151,7 @@ impl From<EngineError> for ApiProblem {
             EngineError::UnknownSaga(_) => UNKNOWN_SAGA,
             EngineError::UnknownStep(_) => UNKNOWN_STEP,
             EngineError::Conflict(_) => CONFLICT,
-            EngineError::Elsewhere(_) | EngineError::MovedOn => BUSY_SAGA,
+            EngineError::Elsewhere(_) | EngineError::MovedOn | EngineError::ForNewer(_) => BUSY_SAGA,
             EngineError::Unreadable(_) => UNREADABLE_SAGA,
             EngineError::Overloaded => OVERLOADED,
             EngineError::Stopping => {

@@ -12,6 +12,8 @@
 CREATE TABLE amends.incarnation (
     id uuid PRIMARY KEY,
     live boolean NOT NULL,
+    -- Of what its program keeps here. While a newer one is alive, what cannot be read may be for that one.
+    format bigint NOT NULL DEFAULT 0,
     -- A dead one's sagas are handed out in batches; when none is left there is nothing more to look for.
     released boolean NOT NULL
 );
