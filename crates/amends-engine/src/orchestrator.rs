@@ -205,7 +205,7 @@ impl Orchestrator {
         if let Some(settled) = settled {
             self.waiters.entry(id).or_default().push(settled);
         }
-        let live = Live::new(Snapshot { id, birth, definition, saga: decision.saga.clone() }, 0);
+        let live = Live::new(Snapshot { id, birth, definition, saga: decision.saga.clone() }, 0, None);
         self.live.insert(id, live);
         self.stage(id, vec![(Cause::Caller(reply), decision)], Vec::new());
     }
@@ -372,7 +372,7 @@ impl Orchestrator {
         for (cause, decision) in decisions {
             staged.add(cause, decision);
         }
-        staged.rest = match writes::rest(&live.snapshot.definition, &staged.saga, keep_until) {
+        let rest = match writes::rest(&live.snapshot.definition, &staged.saga, keep_until) {
             // What is not begun now must be found at the next start: what is owned is freed when this engine retires.
             Rest::Until(_) | Rest::Parked if self.closed => Rest::Owned,
             // The answer to a compensation in flight is still to be recorded, even if the saga is held.
@@ -387,8 +387,10 @@ impl Orchestrator {
             events: &staged.events,
             at: staged.at,
             saga: &staged.saga,
-            rest: staged.rest,
+            rest,
+            row_before: live.row.as_ref(),
         });
+        staged.row = Some(commit.row.clone());
         commit.writes.extend(extra);
         live.staged = Some(staged);
         self.commits.add(commit);
@@ -433,8 +435,10 @@ impl Orchestrator {
         let Some(live) = self.live.get_mut(&id) else { return };
         let Some(staged) = live.staged.take() else { return };
         let turned_back = live.turns_back_with(&staged);
+        let rest = staged.row.as_ref().map_or(Rest::Owned, |row| row.rest);
         live.after = staged.saga.sequence;
         live.snapshot.saga = staged.saga;
+        live.row = staged.row;
         let snapshot = live.snapshot.clone();
         let first = snapshot.saga.sequence + 1 - staged.events.len() as u64;
         if !staged.events.is_empty() {
@@ -446,7 +450,7 @@ impl Orchestrator {
         if turned_back {
             self.lanes.withdraw(id).into_iter().for_each(|call| self.not_sent(call));
         }
-        self.settle_down(id, staged.rest);
+        self.settle_down(id, rest);
     }
 
     /// Tells the callers what their commands came to, and those who wait for the end when it has come.

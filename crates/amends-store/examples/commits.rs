@@ -101,6 +101,7 @@ fn commit(saga: Uuid, after: u64) -> Commit {
         birth: (after == 0).then(birth),
         events: Some(StoredEvents { count: EVENTS, at: now(), body: vec![b'x'; BODY_BYTES] }),
         row: Row { status, paused: false, reason: None, rest },
+        changes_row: last || after == 0,
         writes: Vec::new(),
         counts: if last || after == 0 { vec![count] } else { Vec::new() },
     }

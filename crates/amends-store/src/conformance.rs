@@ -57,6 +57,7 @@ macro_rules! conformance_cases {
                 batches::a_refused_member_does_not_hinder_the_others
                 batches::members_see_those_before_them
                 batches::a_broken_member_leaves_nothing_of_its_batch
+                batches::a_row_that_is_said_to_be_unchanged_stays
                 batches::an_empty_batch_does_nothing
                 ownership::only_a_live_incarnation_can_do_anything
                 ownership::enlisting_again_changes_nothing
@@ -186,6 +187,7 @@ fn following(saga: u128, after: u64, rest: Rest) -> Commit {
         birth: None,
         events: Some(events(after + 1..=after + 1)),
         row: row(rest),
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }

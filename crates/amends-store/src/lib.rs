@@ -165,6 +165,8 @@ pub struct Commit {
     pub events: Option<StoredEvents>,
     /// The row after this commit.
     pub row: Row,
+    /// Whether that is another than before it. A store may write one that is not.
+    pub changes_row: bool,
     /// What else is written with it.
     pub writes: Vec<Write>,
     /// What is counted, in the minute of the given time.

@@ -372,6 +372,7 @@ impl Dice {
             birth: born.then(|| self.birth()),
             events,
             row: self.row(),
+            changes_row: true,
             writes: (0..self.rng.u8(..3)).map(|_| self.write()).collect(),
             counts: vec![count],
         }

@@ -38,6 +38,7 @@ fn birth(saga: Uuid, rest: Rest) -> Commit {
         birth: Some(birth),
         events: Some(StoredEvents { count: 1, at: NOW, body: b"[]".to_vec() }),
         row: Row { status: Status::Running, paused: false, reason: None, rest },
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }

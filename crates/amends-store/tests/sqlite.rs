@@ -47,6 +47,7 @@ fn commit(saga: Uuid, after: u64, rest: Rest) -> Commit {
         birth: (after == 0).then_some(birth),
         events: Some(StoredEvents { count: 1, at: Timestamp(after), body: after.to_string().into_bytes() }),
         row: Row { status: Status::Running, paused: false, reason: None, rest },
+        changes_row: true,
         writes: Vec::new(),
         counts: if after == 0 { vec![count] } else { Vec::new() },
     }

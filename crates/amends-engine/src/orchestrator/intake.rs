@@ -120,7 +120,7 @@ impl Orchestrator {
                         Err(error) => self.turn_away(id, vec![(cause, want)], &error),
                     }
                 }
-                self.live.insert(id, Live::new(snapshot, after));
+                self.live.insert(id, Live::new(snapshot, after, Some(loaded.record.row)));
                 self.pursue(id, commands, extra);
             }
             Err(why) if self.has_newer && loaded.record.damage.is_none() => self.put_back(&loaded.record, &why, wants),

@@ -5,7 +5,7 @@ use crate::{EngineError, Order, Snapshot};
 use amends_core::definition::{Definition, StepIndex};
 use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Status, StepState};
 use amends_core::time::Timestamp;
-use amends_store::Rest;
+use amends_store::Row;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub(super) struct Live {
     pub(super) snapshot: Snapshot,
     /// How many events are committed.
     pub(super) after: u64,
+    /// Its row in the store, once it has one.
+    pub(super) row: Option<Row>,
     /// What is decided and not committed yet.
     pub(super) staged: Option<Staged>,
     /// Whether the store gave the saga to this engine while a commit was on its way: if that commit puts the saga to rest, it
@@ -46,13 +48,13 @@ pub(super) struct Staged {
     pub(super) causes: Vec<Cause>,
     /// The saga after the events.
     pub(super) saga: Arc<Saga>,
-    /// Who looks after it once this is committed.
-    pub(super) rest: Rest,
+    /// Its row once this is committed.
+    pub(super) row: Option<Row>,
 }
 
 impl Live {
-    pub(super) fn new(snapshot: Snapshot, after: u64) -> Live {
-        Live { snapshot, after, staged: None, taken_again: false, inbox: VecDeque::new(), timer: None }
+    pub(super) fn new(snapshot: Snapshot, after: u64, row: Option<Row>) -> Live {
+        Live { snapshot, after, row, staged: None, taken_again: false, inbox: VecDeque::new(), timer: None }
     }
 
     /// Whether the saga is finished or stuck: those who wait for its end need wait no longer.
@@ -80,7 +82,7 @@ impl Live {
 
 impl Staged {
     pub(super) fn new(saga: Arc<Saga>, at: Timestamp) -> Staged {
-        Staged { events: Vec::new(), at, calls: Vec::new(), causes: Vec::new(), saga, rest: Rest::Owned }
+        Staged { events: Vec::new(), at, calls: Vec::new(), causes: Vec::new(), saga, row: None }
     }
 
     /// Adds a decision that was made about the saga as the ones before it leave it.

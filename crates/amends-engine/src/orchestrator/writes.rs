@@ -26,17 +26,21 @@ pub(super) struct Decided<'a> {
     /// The saga after the events.
     pub(super) saga: &'a Saga,
     pub(super) rest: Rest,
+    /// The row that is in the store, if there is one.
+    pub(super) row_before: Option<&'a Row>,
 }
 
 /// The commit that carries a decision out.
 pub(super) fn commit(decided: &Decided<'_>) -> Commit {
     let Decided { definition, birth, saga, at, .. } = *decided;
+    let row = Row { status: saga.status(), paused: saga.held, reason: saga.reason(definition), rest: decided.rest };
     let mut commit = Commit {
         saga: saga.id,
         after: decided.after,
         birth: decided.is_first.then(|| birth.clone()),
         events: codec::encode(at, decided.events),
-        row: Row { status: saga.status(), paused: saga.held, reason: saga.reason(definition), rest: decided.rest },
+        changes_row: decided.row_before != Some(&row),
+        row,
         writes: Vec::new(),
         counts: Vec::new(),
     };
@@ -185,6 +189,7 @@ pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
         birth: None,
         events: None,
         row: Row { status: Status::Stuck, paused: record.row.paused, reason: Some(reason), rest: Rest::Parked },
+        changes_row: true,
         // Nobody can work on its messages, so nobody is to receive them.
         writes: if has_letter { vec![Write::HoldMessages] } else { vec![Write::HoldMessages, letter] },
         counts: if has_letter { Vec::new() } else { vec![count] },
@@ -199,6 +204,7 @@ pub(super) fn put_back(record: &Record, due_at: Timestamp) -> Commit {
         birth: None,
         events: None,
         row: Row { rest: Rest::Until(due_at), ..record.row.clone() },
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }

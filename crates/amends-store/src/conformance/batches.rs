@@ -57,6 +57,16 @@ pub async fn a_broken_member_leaves_nothing_of_its_batch(store: Subject) {
     commit_all(&store, vec![sound]).await;
 }
 
+/// A commit need not change the row, and may say so.
+pub async fn a_row_that_is_said_to_be_unchanged_stays(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
+    let unchanged = Commit { changes_row: false, ..following(1, 1, Rest::Owned) };
+    commit_all(&store, vec![unchanged, following(2, 1, Rest::Until(at(5)))]).await;
+    let rows = [record(&store, 1).await, record(&store, 2).await].map(|record| (record.row.rest, record.sequence));
+    assert_eq!(rows, [(Rest::Owned, 2), (Rest::Until(at(5)), 2)]);
+}
+
 /// Nothing to do is no reason to fail.
 pub async fn an_empty_batch_does_nothing(store: Subject) {
     enlist(&store, ME).await;

@@ -136,6 +136,7 @@ impl State {
             self.bear(commit.saga, birth, commit.row.clone());
         }
         let saga = self.sagas.get_mut(&commit.saga).expect("a saga was judged to exist or was born just now");
+        debug_assert!(commit.changes_row || saga.row == commit.row, "{:?} is not {:?}", commit.row, saga.row);
         saga.owner = (commit.row.rest == Rest::Owned).then_some(me);
         saga.row = commit.row;
         saga.events.extend(commit.events);

@@ -1,8 +1,9 @@
 //! The commit: a batch of decisions in one transaction, by statements over arrays.
 //!
-//! Two flights of statements, whatever the size of the batch. The first fences this incarnation and adds sagas and events;
-//! each of its statements leaves out what is to be refused, and what comes back says which commits were taken. The second
-//! writes what follows from those, and commits. Where a batch has several commits about one saga or key, which an engine does
+//! Nearly always all of a batch is taken. So it is sent as one flight with the commit at its end, and each of the statements that
+//! decide fails where it would leave something out, which undoes all of it. Only then the batch is done with care, in two flights.
+//! The first fences this incarnation and adds sagas and events, leaving out what is to be refused, and what comes back says
+//! which commits were taken. The second writes what follows from those, and commits. Where a batch has several commits about one saga or key, which an engine does
 //! not do, they are done in waves, one after the other in the same transaction.
 //!
 //! A batch whose answer was lost is offered again. What was written then is recognised by its events, and counts as committed:
@@ -13,8 +14,8 @@ use super::connect::Link;
 use super::errors::Failure;
 use super::flight::{Flight, Place, column, values};
 use super::statements::{
-    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, PUT_BIRTHS, PUT_COUNTS,
-    PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED,
+    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, JUDGE_ALL, PUT_ALL_BIRTHS,
+    PUT_ALL_EVENTS, PUT_BIRTHS, PUT_COUNTS, PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED, Sql,
 };
 use super::{rows, text, writes};
 use crate::columns;
@@ -29,9 +30,52 @@ pub(super) async fn commit(
     batch: &[Commit],
     offer: Offer,
 ) -> Result<Vec<Outcome>, Failure> {
+    let waves = waves(batch);
+    if let ([wave], Offer::First, true) = (waves.as_slice(), offer, link.expects_all()) {
+        debug_assert_eq!(wave.len(), batch.len(), "one wave is the whole batch");
+        if commit_all(link, me, batch).await? {
+            return Ok(vec![Outcome::Committed; batch.len()]);
+        }
+    }
+    let outcomes = commit_some(link, me, batch, waves, offer).await?;
+    link.expect_all(outcomes.iter().all(|outcome| *outcome == Outcome::Committed));
+    Ok(outcomes)
+}
+
+/// Commits all of a batch in one flight, or nothing. Returns whether it did.
+async fn commit_all(link: &Link, me: Incarnation, batch: &[Commit]) -> Result<bool, Failure> {
+    let commits: Vec<&Commit> = batch.iter().collect();
+    let mut flight = Flight::begin_surely(link, me);
+    add_births(&mut flight, &PUT_ALL_BIRTHS, &commits);
+    add_events(&mut flight, &PUT_ALL_EVENTS, me, &commits);
+    add_question(&mut flight, &JUDGE_ALL, me, &commits);
+    add_rows(&mut flight, me, &commits);
+    writes::add(&mut flight, &commits);
+    add_counts(&mut flight, link, &commits);
+    if failpoint!(async TransactionWritten) {
+        return Err(Failure::Refused(StoreError::Unavailable("failpoint transaction.written".into())));
+    }
+    match flight.commit().await {
+        Ok(()) => {
+            failpoint!(async TransactionCommitted);
+            Ok(true)
+        }
+        Err(failure) if failure.is_doubt() => Ok(false),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Commits what can be committed of a batch.
+async fn commit_some(
+    link: &Link,
+    me: Incarnation,
+    batch: &[Commit],
+    waves: Vec<Vec<usize>>,
+    offer: Offer,
+) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = vec![Outcome::Stale; batch.len()];
     let mut flight = Flight::begin(link, me);
-    for wave in waves(batch) {
+    for wave in waves {
         let commits: Vec<&Commit> = wave.iter().map(|place| &batch[*place]).collect();
         let judged = judge(link, me, &commits, offer, flight).await?;
         flight = Flight::new(link);
@@ -98,9 +142,9 @@ async fn judge<'a>(
     offer: Offer,
     mut flight: Flight<'a>,
 ) -> Result<Vec<Judged>, Failure> {
-    let births = add_births(&mut flight, commits);
-    let events = add_events(&mut flight, me, commits);
-    let bare = add_question(&mut flight, me, commits);
+    let births = add_births(&mut flight, &PUT_BIRTHS, commits);
+    let events = add_events(&mut flight, &PUT_EVENTS, me, commits);
+    let bare = add_question(&mut flight, &JUDGE, me, commits);
     let landed = flight.land().await?;
     let mut taken = BTreeSet::new();
     // Those that were born and find their double click's claim held were not to be.
@@ -133,7 +177,7 @@ async fn judge<'a>(
     Ok(judged.collect())
 }
 
-fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Place> {
+fn add_births<'a>(flight: &mut Flight<'a>, sql: &'static Sql, commits: &[&'a Commit]) -> Option<Place> {
     let mut births: Vec<(&Commit, &Birth, &StoredEvents)> = commits
         .iter()
         .filter(|commit| commit.after == 0)
@@ -143,7 +187,7 @@ fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Pla
     let dedupe = |birth: &'a Birth| birth.dedupe.as_ref();
     (!births.is_empty()).then(|| {
         flight.add(
-            &PUT_BIRTHS,
+            sql,
             values![
                 column(&births, |(commit, ..)| commit.saga),
                 column(&births, |(_, birth, _)| text::stored(&birth.definition)),
@@ -162,7 +206,12 @@ fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Pla
 }
 
 /// Adds what happened in sagas that are there already.
-fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
+fn add_events<'a>(
+    flight: &mut Flight<'a>,
+    sql: &'static Sql,
+    me: Incarnation,
+    commits: &[&'a Commit],
+) -> Option<Place> {
     let next: Vec<(&Commit, &StoredEvents)> = commits
         .iter()
         .filter(|commit| commit.birth.is_none())
@@ -170,7 +219,7 @@ fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commi
         .collect();
     (!next.is_empty()).then(|| {
         flight.add(
-            &PUT_EVENTS,
+            sql,
             values![
                 column(&next, |(commit, _)| commit.saga),
                 column(&next, |(commit, _)| columns::number(commit.after)),
@@ -184,12 +233,17 @@ fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commi
 }
 
 /// Commits that change the row alone are asked about, for there is nothing to add that could be left out.
-fn add_question<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
+fn add_question<'a>(
+    flight: &mut Flight<'a>,
+    sql: &'static Sql,
+    me: Incarnation,
+    commits: &[&'a Commit],
+) -> Option<Place> {
     let bare: Vec<&Commit> =
         commits.iter().filter(|commit| commit.birth.is_none() && commit.events.is_none()).copied().collect();
     (!bare.is_empty()).then(|| {
         flight.add(
-            &JUDGE,
+            sql,
             values![column(&bare, |commit| commit.saga), column(&bare, |commit| columns::number(commit.after)), me,],
         )
     })
@@ -240,8 +294,9 @@ async fn explain_birth(link: &Link, commit: &Commit, birth: &Birth) -> Result<Ou
 fn add_rows<'a>(flight: &mut Flight<'a>, me: Incarnation, taken: &[&'a Commit]) {
     let is_finished = |commit: &&&Commit| matches!(commit.row.rest, Rest::Finished(_));
     let finished: Vec<&Commit> = taken.iter().filter(is_finished).copied().collect();
+    let is_changed = |commit: &&&Commit| commit.changes_row && !is_finished(commit);
     let (born, changed): (Vec<&Commit>, Vec<&Commit>) =
-        taken.iter().filter(|commit| !is_finished(commit)).copied().partition(|commit| commit.birth.is_some());
+        taken.iter().filter(is_changed).copied().partition(|commit| commit.birth.is_some());
     for (sql, commits) in [(&PUT_UNFINISHED, born), (&CHANGE_UNFINISHED, changed)] {
         if !commits.is_empty() {
             flight.add(

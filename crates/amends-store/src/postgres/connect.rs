@@ -48,6 +48,8 @@ pub(super) struct Link {
     begin: String,
     /// Whether a transaction may have been left open on it.
     is_spoilt: AtomicBool,
+    /// Whether a batch is sent in the expectation that all of it will be taken: not after one that was not.
+    expects_all: AtomicBool,
     /// Names the rows of `count` that are this connection's.
     pub(super) writer: Uuid,
 }
@@ -152,6 +154,7 @@ impl Connector {
                 timeout_ms * 2
             ),
             is_spoilt: AtomicBool::new(false),
+            expects_all: AtomicBool::new(true),
             writer: Uuid::now_v7(),
         })
     }
@@ -232,6 +235,16 @@ impl Link {
     /// Whether a transaction may have been left open on it.
     pub(super) fn is_spoilt(&self) -> bool {
         self.is_spoilt.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is likely that all of a batch will be taken.
+    pub(super) fn expects_all(&self) -> bool {
+        self.expects_all.load(Ordering::Relaxed)
+    }
+
+    /// Says whether all of a batch was taken.
+    pub(super) fn expect_all(&self, was_taken: bool) {
+        self.expects_all.store(was_taken, Ordering::Relaxed);
     }
 
     /// Runs statements of a schema.

@@ -64,6 +64,11 @@ impl Failure {
         }
     }
 
+    /// Whether it failed because not all of it could be done: such statements divide by nothing then.
+    pub(super) fn is_doubt(&self) -> bool {
+        matches!(self, Failure::Sql(error) if error.code() == Some(&SqlState::DIVISION_BY_ZERO))
+    }
+
     /// Whether the same transaction can succeed at once: another one was in its way.
     pub(super) fn is_contention(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 
 use super::connect::Link;
 use super::errors::Failure;
-use super::statements::{FENCE, Sql};
+use super::statements::{FENCE, SURE_FENCE, Sql};
 use crate::{Incarnation, StoreError};
 use futures_util::future::{BoxFuture, join_all};
 use tokio_postgres::types::ToSql;
@@ -49,6 +49,14 @@ impl<'a> Flight<'a> {
         flight.statements.push(Box::pin(async { link.begin().await.map(|()| Vec::new()) }));
         let Place(fence) = flight.add(&FENCE, values![me]);
         flight.fence = Some(fence);
+        flight
+    }
+
+    /// The same for a flight that is committed at once: it fails where there is nothing to hold off from.
+    pub(super) fn begin_surely(link: &'a Link, me: Incarnation) -> Flight<'a> {
+        let mut flight = Flight::new(link);
+        flight.statements.push(Box::pin(async { link.begin().await.map(|()| Vec::new()) }));
+        flight.add(&SURE_FENCE, values![me]);
         flight
     }
 

@@ -14,6 +14,9 @@ pub(super) const HOT: &[&Sql] = &[
     &FENCE,
     &PUT_BIRTHS,
     &PUT_EVENTS,
+    &SURE_FENCE,
+    &PUT_ALL_BIRTHS,
+    &PUT_ALL_EVENTS,
     &PUT_UNFINISHED,
     &PUT_FINISHED,
     &CHANGE_UNFINISHED,
@@ -23,19 +26,14 @@ pub(super) const HOT: &[&Sql] = &[
     &DELETE_MESSAGES,
 ];
 
-/// Begins every transaction of an incarnation: while this one's lock is held nobody can declare it dead.
-pub(super) const FENCE: Sql = Sql {
-    name: "fence",
-    text: "SELECT 1 FROM amends.incarnation WHERE id = $1 AND live FOR SHARE",
-    types: &[Type::UUID],
-};
-
-/// Births in the order of their keys, so that two batches never wait for each other: the sagas, their first events and their
-/// double clicks' claims. Those whose id or key is taken are left out. Of the others it tells whether they have their claim: one
-/// whose time has passed is overwritten, and one that holds is not.
-pub(super) const PUT_BIRTHS: Sql = Sql {
-    name: "put_births",
-    text: "
+macro_rules! fence {
+    () => {
+        "SELECT 1 FROM amends.incarnation WHERE id = $1 AND live FOR SHARE"
+    };
+}
+macro_rules! births {
+    () => {
+        "
         WITH birth AS (
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bytea[])
@@ -56,8 +54,50 @@ pub(super) const PUT_BIRTHS: Sql = Sql {
             WHERE dedupe.until <= excluded.claimed_at
             RETURNING saga
         )
-        SELECT born.id, birth.digest IS NULL OR claimed.saga IS NOT NULL
-        FROM born JOIN birth USING (id) LEFT JOIN claimed ON claimed.saga = born.id",
+        "
+    };
+}
+macro_rules! events {
+    () => {
+        "
+        INSERT INTO amends.event (saga, first, last, at, body)
+        SELECT next.saga, next.after + 1, next.after + next.count, next.at, next.body
+        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
+            AS next (saga, after, count, at, body)
+        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $6
+        WHERE next.after = coalesce(
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
+        RETURNING saga"
+    };
+}
+macro_rules! judge {
+    () => {
+        "
+        SELECT next.saga FROM unnest($1::uuid[], $2::bigint[]) AS next (saga, after)
+        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $3
+        WHERE next.after = coalesce(
+            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
+        FOR UPDATE OF unfinished"
+    };
+}
+
+/// Begins every transaction of an incarnation: while this one's lock is held nobody can declare it dead.
+pub(super) const FENCE: Sql = Sql { name: "fence", text: fence!(), types: &[Type::UUID] };
+
+/// As [`FENCE`], for a transaction that is committed without waiting to hear of it: it fails where there is nothing to lock.
+pub(super) const SURE_FENCE: Sql =
+    Sql { name: "sure_fence", text: concat!("SELECT 1 / count(*) FROM (", fence!(), ") AS alive"), types: FENCE.types };
+
+/// Births in the order of their keys, so that two batches never wait for each other: the sagas, their first events and their
+/// double clicks' claims. Those whose id or key is taken are left out. Of the others it tells whether they have their claim: one
+/// whose time has passed is overwritten, and one that holds is not.
+pub(super) const PUT_BIRTHS: Sql = Sql {
+    name: "put_births",
+    text: concat!(
+        births!(),
+        "SELECT born.id, birth.digest IS NULL OR claimed.saga IS NOT NULL
+        FROM born JOIN birth USING (id) LEFT JOIN claimed ON claimed.saga = born.id"
+    ),
     types: &[
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
@@ -73,33 +113,43 @@ pub(super) const PUT_BIRTHS: Sql = Sql {
     ],
 };
 
+/// As [`PUT_BIRTHS`], and it fails where one of them would be left out or has no claim.
+pub(super) const PUT_ALL_BIRTHS: Sql = Sql {
+    name: "put_all_births",
+    text: concat!(
+        births!(),
+        "SELECT 1 / (count(*) = cardinality($1))::int
+        FROM born JOIN birth USING (id) LEFT JOIN claimed ON claimed.saga = born.id
+        WHERE birth.digest IS NULL OR claimed.saga IS NOT NULL"
+    ),
+    types: PUT_BIRTHS.types,
+};
+
 /// Events that follow the last one of a saga that is the incarnation's; all others are left out. Only a lost commit that still
 /// hangs on the server can be in their way; then the transaction is done again.
 pub(super) const PUT_EVENTS: Sql = Sql {
     name: "put_events",
-    text: "
-        INSERT INTO amends.event (saga, first, last, at, body)
-        SELECT next.saga, next.after + 1, next.after + next.count, next.at, next.body
-        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[])
-            AS next (saga, after, count, at, body)
-        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $6
-        WHERE next.after = coalesce(
-            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
-        RETURNING saga",
+    text: events!(),
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8_ARRAY, Type::BYTEA_ARRAY, Type::UUID],
+};
+
+/// As [`PUT_EVENTS`], and it fails where one of them would be left out.
+pub(super) const PUT_ALL_EVENTS: Sql = Sql {
+    name: "put_all_events",
+    text: concat!("WITH put AS (", events!(), ") SELECT 1 / (count(*) = cardinality($1))::int FROM put"),
+    types: PUT_EVENTS.types,
 };
 
 /// Which of these follow the last event of a saga that is the incarnation's: for commits that add no events. The rows are locked,
 /// so that the same commit, offered again, waits for the end of this one.
-pub(super) const JUDGE: Sql = Sql {
-    name: "judge",
-    text: "
-        SELECT next.saga FROM unnest($1::uuid[], $2::bigint[]) AS next (saga, after)
-        JOIN amends.unfinished ON unfinished.saga = next.saga AND unfinished.owner = $3
-        WHERE next.after = coalesce(
-            (SELECT event.last FROM amends.event WHERE event.saga = next.saga ORDER BY event.first DESC LIMIT 1), 0)
-        FOR UPDATE OF unfinished",
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID],
+pub(super) const JUDGE: Sql =
+    Sql { name: "judge", text: judge!(), types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID] };
+
+/// As [`JUDGE`], and it fails where one of them does not.
+pub(super) const JUDGE_ALL: Sql = Sql {
+    name: "judge_all",
+    text: concat!("SELECT 1 / (count(*) = cardinality($1))::int FROM (", judge!(), ") AS judged"),
+    types: JUDGE.types,
 };
 
 pub(super) const PUT_UNFINISHED: Sql = Sql {

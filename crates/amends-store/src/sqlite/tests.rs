@@ -62,6 +62,7 @@ fn birth(number: u128, body_bytes: usize) -> Commit {
         }),
         events: Some(StoredEvents { count: 1, at: Timestamp(1), body: vec![b'x'; body_bytes] }),
         row: Row { status: Status::Running, paused: false, reason: None, rest: Rest::Owned },
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }
