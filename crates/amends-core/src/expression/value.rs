@@ -39,12 +39,13 @@ impl Budget {
 
 /// A list or a map somewhere inside a shared JSON value. It is looked into, never copied: an input may be a
 /// megabyte, of which an expression reads one field.
+#[derive(Debug)]
 pub(super) struct Node {
     root: Arc<Value>,
     path: Vec<Hop>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 enum Hop {
     Key(String),
     Index(usize),
@@ -121,12 +122,6 @@ impl Object for Node {
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.get())
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.get())
     }
 }

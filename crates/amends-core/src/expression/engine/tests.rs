@@ -20,6 +20,37 @@ fn a_place_that_is_none_is_the_whole() {
     }
 }
 
+/// Most expressions do nothing but read, and looking a value up costs a fraction of what the engine takes for it. Fields
+/// of one root have the names of others here, so a value of the wrong one is there to be found.
+#[test]
+fn what_is_only_read_needs_no_engine() {
+    let scope = Scope {
+        saga_id: "id".into(),
+        saga_key: "key".into(),
+        input: Arc::new(json!({ "a": { "b": 1 }, "null": null })),
+        outputs: vec![("one".into(), Arc::new(json!({ "a": 2 }))), ("body".into(), Arc::new(json!({ "deep": 3 })))],
+        own_output: Some(Arc::new(json!({ "a": 4, "id": 5, "body": { "a": 6 }, "one": { "output": { "a": 7 } } }))),
+        response: Some((200, Arc::new(json!({ "a": { "deep": 8 } })))),
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("input", true, json!({ "a": { "b": 1 }, "null": null })),
+        ("input.a.b", true, json!(1)), ("input['a'].b", true, json!(1)), ("input.null", true, Value::Null),
+        ("output.a", true, json!(4)), ("output.one['output'].a", true, json!(7)),
+        ("saga.id", true, json!("id")), ("saga['key']", true, json!("key")),
+        ("steps.one.output", true, json!({ "a": 2 })), ("steps['body'].output.deep", true, json!(3)),
+        ("response.status", false, json!(200)), ("response.body.a.deep", false, json!(8)),
+        ("input.a.b + 1", false, json!(2)), ("input['n' ~ 'ull']", false, Value::Null),
+    ];
+    for (source, is_read, expected) in cases {
+        let template = format!("{{{{{source}}}}}");
+        let (program, _) = compile(&template, 2..template.len() - 2).expect("it is well formed");
+        let read = program.plain.as_deref().and_then(|path| scope.find(path));
+        assert_eq!(read.as_deref(), is_read.then_some(&expected), "{source}");
+        assert_eq!(program.run(&scope, &mut Budget::new(OUTPUT_BYTES)), Ok(expected), "{source}");
+    }
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
