@@ -156,8 +156,9 @@ fn call(reader: &mut Reader<'_>, owner: &Entry, fields: &Fields<'_>, role: Role)
 fn target(reader: &mut Reader<'_>, entry: &Entry, role: Role) -> Option<(String, Template)> {
     let text = reader.text(entry)?;
     let token = reader.token(&entry.value);
-    let colon = text.find(':').filter(|colon| text.find("{{").is_none_or(|braces| *colon < braces));
-    let Some(colon) = colon else {
+    // A colon within an expression divides nothing.
+    let fixed = text.split("{{").next().unwrap_or_default();
+    let Some(colon) = fixed.find(':') else {
         bad_target(reader, token, format!("`{}` does not say which participant is called", entry.key), WRITE_TARGET);
         return None;
     };
@@ -172,8 +173,7 @@ fn target(reader: &mut Reader<'_>, entry: &Entry, role: Role) -> Option<(String,
         return None;
     }
     let span = reader.places(&entry.value, text).find(&(0..colon));
-    let named = reader.check_name(participant, &span, "a participant");
-    if named {
+    if reader.check_name(participant, &span, "a participant") {
         reader.participants.push(Located { value: participant.to_owned(), span });
     }
     if !path.starts_with('/') {
@@ -183,13 +183,12 @@ fn target(reader: &mut Reader<'_>, entry: &Entry, role: Role) -> Option<(String,
     let template = reader.readable(Template::parse(path), path, &entry.value)?;
     reader.found(role, template.uses(), path, &entry.value);
     reader.count(template.expressions(), &entry.value);
-    let plain = check_path(reader, entry, path, &template);
-    (named && plain).then(|| (participant.to_owned(), template))
+    check_path(reader, entry, path, &template);
+    Some((participant.to_owned(), template))
 }
 
-/// Whether the fixed text of a path can stand in a request line as it is; reports what cannot.
-fn check_path(reader: &mut Reader<'_>, entry: &Entry, path: &str, template: &Template) -> bool {
-    let before = reader.problems.len();
+/// Reports what of the fixed text of a path cannot stand in a request line as it is.
+fn check_path(reader: &mut Reader<'_>, entry: &Entry, path: &str, template: &Template) {
     for fixed in template.fixed_text() {
         let text = &path[fixed.clone()];
         for (at, character) in text.char_indices() {
@@ -214,7 +213,6 @@ fn check_path(reader: &mut Reader<'_>, entry: &Entry, path: &str, template: &Tem
         let message = format!("the segment `{}` would lead to another endpoint", &path[segment]);
         bad_target(reader, span, message, "write the path without it");
     }
-    reader.problems.len() == before
 }
 
 /// The path with a letter for each byte of an expression.

@@ -17,6 +17,9 @@ fn check(name: &str, code: &str, source: &str) -> Result<(), String> {
     if found != [code] {
         return Err(format!("{name} finds {found:?}:\n{shown}\n"));
     }
+    if code != "empty-definition" && checked.diagnostics[0].span.is_empty() {
+        return Err(format!("{name} points at nothing"));
+    }
     let is_error = checked.diagnostics[0].severity == lint::Severity::Error;
     if checked.definition.is_none() != is_error {
         return Err(format!("{name}: there is a definition exactly if there is no error"));
@@ -186,6 +189,8 @@ const MORE: &[(&str, &str, &str)] = &[
     ("bad-target-space", "bad-target", "steps:\n  a: { action: { get: \"stock:/a?q=two words\" } }\n"),
     ("bad-target-no-participant", "bad-target", "steps:\n  a: { action: { get: \"/a/{{ input.x }}\" } }\n"),
     ("bad-target-no-slash", "bad-target", "steps:\n  a: { action: { get: \"stock:a\" } }\n"),
+    ("bad-target-escape", "bad-target", "steps:\n  a: { action: { get: \"stock:/a%20b%2\" } }\n"),
+    ("bad-target-fragment", "bad-target", "steps:\n  a: { action: { get: \"stock:/a#b\" } }\n"),
     ("bad-call-none", "bad-call", "steps:\n  a: { action: { body: 1 } }\n"),
     ("bad-retry-order", "bad-retry", "retry: { initial: 20s }\nsteps:\n  a: { sleep: 1s }\n"),
     ("bad-retry-factor", "bad-retry", "retry: { factor: 0.5 }\nsteps:\n  a: { sleep: 1s }\n"),
@@ -206,6 +211,8 @@ const MORE: &[(&str, &str, &str)] = &[
     ("step-in-template-unknown", "unknown-step", "steps:\n  reserve: { sleep: 1s }\n  b: { action: { get: \"stock:/b/{{ steps.resreve.output.id }}\" } }\n"),
     ("two-steps-cycle-with-written-order", "cycle", "steps:\n  a: { after: [b], sleep: 1s }\n  b: { sleep: 1s }\n"),
     ("call-timeout-over-deadline", "timeout-over-deadline", "deadline: 10s\nsteps:\n  a: { action: { get: \"stock:/a\", timeout: 1m } }\n"),
+    ("compensation-of-a-word", "wrong-type", "steps:\n  a: { action: { post: \"stock:/a\" }, compensation: nothing }\n"),
+    ("value-left-out", "wrong-type", "saga:\nkey: \"{{ input.id }}\"\nsteps:\n  a: { sleep: 1s }\n"),
     ("json-comma", "syntax", "{\"saga\": \"order\" \"key\": 1}\n"),
     ("tabs", "syntax", "saga: order\nsteps:\n\ta: {}\n"),
 ];
@@ -237,14 +244,15 @@ fn there_is_an_end_to_steps_and_expressions() {
     assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(100))), []);
     assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(101))), [("too-many-steps", 104)]);
     let body = |count: usize| "{{ input.x }}".repeat(count);
-    let step = |count| {
-        format!(
-            "{HEAD}steps:\n  a:\n    compensation: none\n    action: {{ post: \"s:/a\", body: \"{}\" }}\n",
-            body(count)
-        )
+    let call = |name: &str, count| {
+        let action = format!("{{ post: \"s:/{name}\", body: \"{}\" }}", body(count));
+        format!("  {name}:\n    compensation: none\n    action: {action}\n")
     };
-    assert_eq!(codes(step(1_999)), []);
-    assert_eq!(codes(step(2_000)), [("too-many-expressions", 6)]);
+    let calls = |first, second| format!("{HEAD}steps:\n{}{}", call("a", first), call("b", second));
+    assert_eq!(codes(calls(1_998, 1)), []);
+    // Only the first that is too many is reported.
+    assert_eq!(codes(calls(2_000, 1)), [("too-many-expressions", 6)]);
+    assert_eq!(codes(calls(1_998, 2)), [("too-many-expressions", 9)]);
 }
 
 /// What a definition may just be, and what it is one step further.
@@ -272,6 +280,49 @@ fn every_bound_may_be_reached() {
     ];
     for (code, within, beyond) in cases {
         assert_eq!((codes(&within), codes(&beyond)), (vec![], vec![code]), "{beyond:.200}");
+    }
+}
+
+/// What the whole of a name or a path may be made of; all else is an error.
+#[test]
+fn every_letter_of_a_name_and_a_path_is_looked_at() {
+    let codes = |source: String| {
+        let problems = lint::check(&source, None).diagnostics;
+        problems.iter().map(|problem| problem.code).collect::<Vec<_>>()
+    };
+    for name in ["a", "9", "a-b", "a_b", "0_-"] {
+        assert_eq!(codes(format!("{HEAD}steps: {{ {name}: {{ sleep: 1s }} }}")), [""; 0], "{name}");
+    }
+    for name in ["''", "_a", "-a", "aB", "a.b", "a b", "aä"] {
+        assert_eq!(codes(format!("{HEAD}steps: {{ {name}: {{ sleep: 1s }} }}")), ["bad-name"], "{name}");
+    }
+    let get = |path: &str| format!("{HEAD}steps: {{ a: {{ action: {{ get: {:?} }} }} }}", format!("s:/{path}"));
+    for path in ["", "a-b_c.d~e!$&()*+,;=:@?f", "%20/%2f/%Fa", "{{ '#' }}", "x{{ input.x }}%20"] {
+        assert_eq!(codes(get(path)), [""; 0], "{path}");
+    }
+    for path in ["%", "%2", "%zz", "%2%20", "a#b", "a\"b", "ä", "<", "a^", "`", "{{ input.x }}%", "{{ input.x }} "] {
+        assert_eq!(codes(get(path)), ["bad-target"], "{path}");
+    }
+    // What is wrong with the path says nothing about what the call does.
+    let post = format!("{HEAD}steps: {{ a: {{ action: {{ post: 's:/a b' }} }} }}");
+    assert_eq!(codes(post), ["cannot-be-undone", "bad-target"]);
+}
+
+/// A key that was written is never ignored, not even before its value is.
+#[test]
+fn a_key_without_a_value_is_reported() {
+    #[rustfmt::skip]
+    let cases = [
+        ("description", "description:\nsteps: { a: { sleep: 1s } }"), ("deadline", "deadline:\nsteps: { a: { sleep: 1s } }"),
+        ("kind", "steps: { a: { kind: , action: { get: 's:/a' } } }"), ("after", "steps: { a: { after: , sleep: 1s } }"),
+        ("sleep", "steps: { a: { sleep: } }"), ("get", "steps: { a: { action: { get: } } }"),
+        ("compensation", "steps: { a: { action: { post: 's:/a' }, compensation: } }"),
+        ("happened", "steps: { a: { action: { get: 's:/a' }, probe: { get: 's:/a', happened: } } }"),
+    ];
+    for (key, source) in cases {
+        let problems = lint::check(&format!("{HEAD}{source}"), None).diagnostics;
+        let found: Vec<_> = problems.iter().map(|problem| (problem.code, problem.message.as_str())).collect();
+        assert_eq!(found, [("wrong-type", format!("`{key}` has no value").as_str())], "{source}");
     }
 }
 
