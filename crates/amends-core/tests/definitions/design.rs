@@ -1,6 +1,6 @@
 //! The definition that the design is written around.
 
-use amends_core::definition::{Effects, Kind, Work};
+use amends_core::definition::{Effects, Kind, Step, Work};
 use amends_core::lint;
 use amends_core::retry::RetryPolicy;
 
@@ -95,6 +95,9 @@ steps:
     let kinds: Vec<Kind> = definition.steps.iter().map(|step| step.kind).collect();
     let (compensatable, retriable) = (Kind::Compensatable, Kind::Retriable);
     assert_eq!(kinds, [compensatable, compensatable, Kind::Pivot, retriable, retriable, retriable]);
+    // What only reads leaves nothing behind, without a word about it.
+    let left: Vec<bool> = definition.steps.iter().map(Step::leaves_something).collect();
+    assert_eq!(left, [true, false, true, false, false, false]);
     assert_eq!(definition.steps[2].after, [0, 1]);
     assert_eq!(definition.steps[2].before, [3, 5]);
 }

@@ -79,6 +79,7 @@ fn all_of_json_is_read() {
         r#"{"a":{"b":[[],{},null,true,false,0,-1,1.5,1e5,1E-5]}}"#,
         r#"{"":{"":""}}"#,
         "{\"a\":\"line\u{2028}separator\u{7f}\"}",
+        r#"{"a":["\ud83d\ude00",1.5,null,{}]}"#,
         r#"{"a":"{{ input.x }}","b":"}}{{ '}}' }}"}"#,
         r#"[18446744073709551615,-9223372036854775808,0.1,123456.789]"#,
     ];
@@ -120,9 +121,43 @@ fn what_is_too_large_or_too_deep_is_refused() {
     assert_eq!(read(&json), "too-deep@1:66");
     let yaml = format!("{}x{}", "[".repeat(65), "]".repeat(65));
     assert_eq!(read(&yaml), "too-deep@1:66");
+    let maps = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    assert_eq!((read(&maps(64)), read(&maps(65)).as_str()), (maps(64), "too-deep@1:326"));
+    let yaml = |depth: usize| format!("{}1{}", "{a: ".repeat(depth), "}".repeat(depth));
+    assert_eq!((read(&yaml(64)), read(&yaml(65)).as_str()), (maps(64), "too-deep@1:261"));
     for opening in ["[", "{a: ", "- ", "? ", "{\"a\":", "[{", "&a [", "!t [", "[[] ,"] {
         let endless = opening.repeat(256 * 1024 / opening.len());
         assert!(canonical(&endless).is_err(), "{opening}");
+    }
+}
+
+/// JSON that is nested too deep is passed over, and what comes after it is read.
+#[test]
+fn what_is_too_deep_hides_nothing_else() {
+    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let step = format!(r#"{{"action": {{"post": "stock:/a", "body": {deep}}}, "compensation": "none", "slep": 1}}"#);
+    let source = format!(r#"{{"saga": "A", "key": "{{{{ input.id }}}}", "steps": {{"a": {step}}}}}"#);
+    let found = lint::check(&source, None).diagnostics;
+    let found: Vec<_> = found.iter().map(|it| (it.code, &source[it.span.clone()])).collect();
+    assert_eq!(found, [("bad-name", "\"A\""), ("too-deep", "["), ("unknown-key", "\"slep\"")]);
+}
+
+#[test]
+fn an_expression_is_found_however_its_text_is_written() {
+    let long = "a".repeat(5_000);
+    #[rustfmt::skip]
+    let cases = [
+        "stock:/a/{{ inptu.x }}", "'stock:/a/{{ inptu.x }}'", "\"stock:/a/{{ inptu.x }}\"",
+        // With an escape, what is written is not what is read.
+        "\"stock:\\/a/{{ inptu.x }}\"", "\"\\u0073tock:/{{ 'inptu' }}/{{ inptu.x }}\"",
+        &format!("stock:/{long}/{{{{ inptu.x }}}}"), &format!("'stock:/{long}/{{{{ inptu.x }}}}'"),
+    ];
+    for written in cases {
+        let source = format!("saga: a\nkey: '{{{{ input.id }}}}'\nsteps:\n  a:\n    action:\n      get: {written}\n");
+        let found = lint::check(&source, None).diagnostics;
+        let found: Vec<_> = found.iter().map(|it| (it.code, &source[it.span.clone()], it.span.start)).collect();
+        let place = source.rfind("inptu").expect("it is there");
+        assert_eq!(found, [("bad-expression", "inptu", place)], "{written:.80}");
     }
 }
 
