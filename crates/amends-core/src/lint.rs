@@ -153,14 +153,13 @@ fn build(draft: Draft, graph: &Graph) -> Option<Definition> {
 
 /// Puts the problems in the order of their places and finds lines and columns in one pass over the source.
 pub(crate) fn diagnose(source: &str, mut problems: Vec<Problem>) -> Vec<Diagnostic> {
-    problems.sort_by(|a, b| (a.span.start, a.span.end, a.code.name).cmp(&(b.span.start, b.span.end, b.code.name)));
+    let place = |problem: &Problem| (problem.span.start, problem.span.end, problem.code.name);
+    problems.sort_by_key(place);
     problems.dedup_by(|a, b| a.code == b.code && a.span == b.span && a.message == b.message);
     // The errors must not be lost among the warnings.
-    if problems.len() > MAX_DIAGNOSTICS {
-        problems.sort_by_key(|problem| problem.code.severity);
-        problems.truncate(MAX_DIAGNOSTICS);
-        problems.sort_by_key(|problem| problem.span.start);
-    }
+    problems.sort_by_key(|problem| problem.code.severity);
+    problems.truncate(MAX_DIAGNOSTICS);
+    problems.sort_by_key(place);
     let (mut at, mut line, mut line_start) = (0, 1, 0);
     let mut diagnostics = Vec::with_capacity(problems.len());
     for problem in problems {

@@ -46,8 +46,9 @@ fn timeout_over_deadline(step: &DraftStep, deadline: u64, problems: &mut Vec<Pro
 }
 
 fn sleeps_over_deadline(draft: &Draft, graph: &Graph, deadline: u64, problems: &mut Vec<Problem>) {
+    // What a step waits for before the point of no return is before it, too, so no sleep counts that is past it.
     let slept = graph.longest(|index| match &draft.steps[index].work {
-        Some(DraftWork::Sleep { duration: Some(duration) }) if !graph.is_past_return(draft, index) => duration.value,
+        Some(DraftWork::Sleep { duration: Some(duration) }) => duration.value,
         Some(DraftWork::Sleep { .. } | DraftWork::Call(_) | DraftWork::Wait { .. }) | None => 0,
     });
     for (index, step) in draft.steps.iter().enumerate() {

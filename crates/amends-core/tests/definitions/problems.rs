@@ -208,6 +208,10 @@ const MORE: &[(&str, &str, &str)] = &[
     ("retriable-before-compensatable", "retriable-too-early", "steps:\n  a: { kind: retriable, action: { post: \"post:/a\" } }\n  b: { action: { post: \"bank:/b\" }, compensation: none }\n"),
     ("beside-the-pivot", "compensatable-after-pivot", "steps:\n  a: { kind: pivot, action: { post: \"bank:/a\" } }\n  b: { after: [], action: { post: \"bank:/b\" }, compensation: none }\n  c: { kind: retriable, after: [a, b], action: { post: \"post:/c\" } }\n"),
     ("own-answer-lost", "cannot-be-undone", "steps:\n  a: { action: { post: \"bank:/a\" } }\n"),
+    ("left-behind-by-a-pivot", "cannot-be-undone", "steps:\n  a: { action: { post: \"bank:/a\" } }\n  b: { kind: pivot, action: { post: \"bank:/b\" } }\n"),
+    ("left-behind-by-a-wait", "cannot-be-undone", "steps:\n  a: { action: { post: \"bank:/a\" } }\n  b: { wait: 1h }\n"),
+    ("own-output-in-an-action", "step-not-before", "steps:\n  a: { action: { get: \"stock:/a/{{ steps.a.output }}\" } }\n"),
+    ("own-output-by-name", "compensation-needs-output", "steps:\n  a: { action: { post: \"bank:/a\" }, compensation: { delete: \"bank:/a/{{ steps.a.output.id }}\" } }\n"),
     ("step-in-template-unknown", "unknown-step", "steps:\n  reserve: { sleep: 1s }\n  b: { action: { get: \"stock:/b/{{ steps.resreve.output.id }}\" } }\n"),
     ("two-steps-cycle-with-written-order", "cycle", "steps:\n  a: { after: [b], sleep: 1s }\n  b: { sleep: 1s }\n"),
     ("call-timeout-over-deadline", "timeout-over-deadline", "deadline: 10s\nsteps:\n  a: { action: { get: \"stock:/a\", timeout: 1m } }\n"),
@@ -332,6 +336,12 @@ fn many_problems_are_reported_at_once_and_in_order() {
     let codes: Vec<&str> = lint::check(source, None).diagnostics.iter().map(|problem| problem.code).collect();
     let expected = ["bad-name", "constant-key", "unknown-step", "bad-duration", "bad-target", "bad-step"];
     assert_eq!(codes, expected);
+    // Where the place is all of a long text, what is wrong there twice is said once.
+    let body = format!("|\n        {{{{ output.a }}}} and {{{{ output.b }}}}\n        {}", "x".repeat(5_000));
+    let source =
+        format!("{HEAD}steps:\n  a:\n    action:\n      post: bank:/a\n      body: {body}\n    compensation: none\n");
+    let codes: Vec<&str> = lint::check(&source, None).diagnostics.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["out-of-scope"]);
     // After a hundred it is better to mend some and look again; errors come before warnings then.
     let junk: String = (0..500).map(|n| format!("k{n}: 1\n")).collect();
     let problems = lint::check(&format!("saga: a\nkey: x\n{junk}steps: {{ a: {{ sleep: 1s }} }}\n"), None).diagnostics;
@@ -394,6 +404,10 @@ fn what_is_right_is_left_alone() {
         ("the output of its own action, told by the probe", "steps:\n  a: { action: { post: 'bank:/a' }, compensation: { delete: 'bank:/a/{{ output.id }}' }, probe: { get: 'bank:/a', happened: '{{ true }}', output: '{{ response.body }}' } }\n"),
         ("the output of a wait", "steps:\n  a: { wait: 1h }\n  b: { action: { get: 'bank:/a/{{ steps.a.output.id }}' } }\n"),
         ("an order that is not the written one", "steps:\n  a: { after: b, action: { get: 'bank:/{{ steps.b.output }}' } }\n  b: { after: [], action: { get: 'bank:/b' } }\n"),
+        ("an order that follows from another", "steps:\n  a: { action: { get: 'bank:/a' } }\n  b: { action: { get: 'bank:/b' } }\n  c: { after: [b, a], action: { get: 'bank:/{{ steps.a.output }}' } }\n"),
+        ("what another step answered, in a compensation", "steps:\n  a: { action: { get: 'bank:/a' } }\n  b: { action: { post: 'bank:/b' }, compensation: { delete: 'bank:/b/{{ steps.a.output }}' } }\n"),
+        ("nothing can fail after what is sent once", "steps:\n  a: { action: { post: 'bank:/a' }, effects: at-most-once, probe: { get: 'bank:/a', happened: '{{ true }}' } }\n  b: { sleep: 1s }\n  c: { kind: retriable, action: { post: 'post:/c' } }\n"),
+        ("a deadline means nothing to a retriable step", "deadline: 1h\nsteps:\n  a: { action: { get: 'bank:/a' } }\n  b: { kind: retriable, action: { post: 'post:/b', timeout: 2h } }\n"),
         ("half a segment of dots", "steps:\n  a: { action: { get: 'bank:/a/.{{ input.x }}' } }\n"),
     ];
     for (why, source) in cases {
