@@ -3,6 +3,7 @@
 use crate::{Count, Counter};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
+use uuid::Uuid;
 
 const MS_PER_MINUTE: u64 = 60_000;
 
@@ -19,6 +20,12 @@ pub(crate) fn number(number: u64) -> i64 {
 /// How many rows at most, as SQL wants it.
 pub(crate) fn limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// The lowest id that a saga can have that was born at this time: an id begins with 48 bits of milliseconds.
+pub(crate) fn first_id(at: Timestamp) -> Uuid {
+    const MS_MAX: u64 = (1 << 48) - 1;
+    Uuid::from_u128(u128::from(at.0.min(MS_MAX)) << 80)
 }
 
 /// The minute that something is counted in, since the epoch.

@@ -26,6 +26,7 @@ pub mod lists;
 pub mod ownership;
 pub mod people;
 pub mod queue;
+pub mod retention;
 pub mod statistics;
 pub mod values;
 
@@ -109,6 +110,13 @@ macro_rules! conformance_cases {
                 definitions::an_identical_definition_changes_nothing
                 definitions::an_earlier_version_can_be_made_current_again
                 definitions::definitions_are_found_by_version
+                retention::only_what_has_ended_long_ago_is_forgotten
+                retention::what_is_forgotten_leaves_the_audit_log_and_the_counts
+                retention::a_saga_with_an_open_dead_letter_is_not_forgotten
+                retention::the_place_of_a_forgotten_dead_letter_is_not_given_again
+                retention::the_key_of_a_forgotten_saga_is_free
+                retention::a_saga_stays_while_its_double_click_counts
+                retention::forgetting_keeps_to_its_limit_and_its_place
                 values::text_is_kept_whatever_is_in_it
                 values::keys_differ_wherever_their_bytes_do
                 values::bodies_are_kept_whatever_their_size

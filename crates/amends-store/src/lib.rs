@@ -122,6 +122,11 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
+    /// Forgets finished sagas, lowest ids first, with all that is kept of them but the audit log and the counts; their keys are
+    /// free then. A saga stays while a dead letter of it is open or its double click's claim holds. Returns whom it forgot,
+    /// in the order of the ids; several processes may do so at once.
+    async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError>;
+
     /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError>;
 
@@ -468,6 +473,19 @@ pub struct Message {
     pub step: String,
     /// How many times it was received since it was put, this time included.
     pub receives: u32,
+}
+
+/// What to forget. An id tells when its saga was born (UUID version 7), so no id from that time on is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// Sagas that finished before this time.
+    pub finished_before: Timestamp,
+    /// Only sagas whose id comes after this one; nil for all of them.
+    pub after: Uuid,
+    /// How many at most.
+    pub limit: usize,
+    /// The time now, by which a double click's claim holds or does not.
+    pub now: Timestamp,
 }
 
 /// A definition as it is stored.

@@ -7,8 +7,9 @@
 mod state;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Offer, Outcome,
-    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
+    Outcome, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views,
+    Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -72,6 +73,10 @@ impl Store for MemoryStore {
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
         self.state().receive(me, &request)
+    }
+
+    async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError> {
+        Ok(self.state().forget(&request))
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {

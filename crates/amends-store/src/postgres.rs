@@ -17,6 +17,7 @@ mod failover;
 mod flight;
 mod ownership;
 mod reads;
+mod retention;
 mod rows;
 mod schema;
 mod statements;
@@ -25,9 +26,9 @@ mod writes;
 
 use crate::columns;
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Item, Migration,
-    Offer, Outcome, Patience, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
-    Summary, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
+    Migration, Offer, Outcome, Patience, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
+    StoredDefinition, Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -48,8 +49,8 @@ const CONTENTION_TRIES: usize = 5;
 
 /// How many connections claim, acquire and receive.
 const TAKERS: usize = 2;
-/// How many connections take over from others and look into the inbox.
-const KEEPERS: usize = 2;
+/// How many connections take over from others, look into the inbox and forget.
+const KEEPERS: usize = 3;
 
 /// How to open a store on PostgreSQL. It is not shown, because the address may hold a password.
 #[derive(Clone)]
@@ -88,7 +89,7 @@ pub struct PostgresStore {
     readers: Pool<Connector>,
     /// For signs of life, and nothing else: what keeps them waiting costs this process all it owns.
     pulse: Pool<Connector>,
-    /// For taking over and for the inbox.
+    /// For taking over, for the inbox and for forgetting.
     keepers: Pool<Connector>,
     lease: Duration,
     witness: Arc<Witness>,
@@ -171,6 +172,10 @@ impl PostgresStore {
             self.witness.acknowledged(commit.saga, columns::number(commit.after.saturating_add(1)));
         }
         Ok(outcomes)
+    }
+
+    async fn forget_old(&self, request: &Forget) -> Result<Vec<Uuid>, StoreError> {
+        transact!(self.keepers, link => retention::forget(link, request))
     }
 
     async fn extend(&self, me: Incarnation) -> Result<(Timestamp, String), StoreError> {
@@ -329,6 +334,12 @@ impl Store for PostgresStore {
 
     async fn collect(&self, item: Uuid, patience: Patience) -> Result<Option<Vec<u8>>, StoreError> {
         transact!(self.keepers, link => ownership::collect(link, item, patience))
+    }
+
+    async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError> {
+        let forgotten = self.forget_old(&request).await?;
+        self.witness.forgot(&forgotten);
+        Ok(forgotten)
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {

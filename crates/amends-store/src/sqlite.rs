@@ -11,7 +11,7 @@
 //!   transaction is rolled back, the call is refused, and the store works again once there is room.
 //! - A call whose future is dropped is carried out all the same.
 //!
-//! It deletes nothing: how long finished sagas are kept is not decided here.
+//! How long finished sagas are kept is not decided here. Room that they leave is used again, and the file keeps its size.
 
 mod errors;
 mod lock;
@@ -25,8 +25,8 @@ mod writer;
 mod writes;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Incarnation, Outcome, Receive,
-    Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Outcome,
+    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -149,6 +149,15 @@ impl Store for SqliteStore {
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
         self.writer.perform(move |writing| writes::receive(writing, me, &request)).await
+    }
+
+    async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError> {
+        // Whoever may be forgotten once may be for good, so they are looked for beside the writer.
+        let old = self.readers.perform(move |snapshot| reads::forgettable(snapshot, &request)).await?;
+        if old.is_empty() {
+            return Ok(old);
+        }
+        self.writer.perform(move |writing| writes::forget(writing, &old)).await
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {

@@ -7,7 +7,7 @@ use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::conformance::{Subject, dump};
 use amends_store::{
-    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, MemoryStore, Outcome,
+    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Forget, MemoryStore, Outcome,
     PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError,
     StoredDefinition, StoredEvents, Which, Write,
 };
@@ -41,6 +41,8 @@ const COVERAGE: &[&str] = &[
     "receive some",
     "receive again",
     "receive none",
+    "forget some",
+    "forget none",
     "put-definition changed",
     "put-definition unchanged",
     "definitions",
@@ -73,6 +75,7 @@ enum Operation {
     Claim(Uuid, usize),
     Acquire(Uuid, Uuid),
     Receive(Uuid, String, usize),
+    Forget(Forget),
     PutDefinition(StoredDefinition),
     Definitions(Which),
     Saga(Uuid),
@@ -145,6 +148,12 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
             );
             told(answer)
         }
+        Operation::Forget(request) => {
+            let answer = store.forget(request).await;
+            let how = answer.as_ref().map(|forgotten| if forgotten.is_empty() { "none" } else { "some" });
+            meet("forget", how.unwrap_or("failed"));
+            told(answer)
+        }
         Operation::PutDefinition(definition) => {
             let answer = told(store.put_definition(definition).await);
             meet("put-definition", if answer == "true" { "changed" } else { "unchanged" });
@@ -181,6 +190,7 @@ async fn read(store: &Subject, operation: Operation) -> (&'static str, &'static 
         | Operation::Claim(..)
         | Operation::Acquire(..)
         | Operation::Receive(..)
+        | Operation::Forget(_)
         | Operation::PutDefinition(_) => unreachable!("the writes are performed by the caller"),
     }
 }
@@ -249,7 +259,8 @@ impl Dice {
     }
 
     fn saga(&mut self) -> Uuid {
-        Uuid::from_u128(self.rng.u8(..self.reach).into())
+        // Never nil, which stands for what comes before all sagas.
+        Uuid::from_u128(self.rng.u8(1..=self.reach).into())
     }
 
     fn pick(&mut self, words: &[&str]) -> String {
@@ -399,7 +410,13 @@ impl Dice {
                 let source = format!("saga: {version}");
                 Operation::PutDefinition(StoredDefinition { name, version, source, created_at: Timestamp(self.now) })
             }
-            14..=19 => self.view(),
+            14 => Operation::Forget(Forget {
+                finished_before: Timestamp(self.now.saturating_sub(self.rng.u64(..200))),
+                after: self.maybe(Self::saga).unwrap_or_default(),
+                limit: self.rng.usize(..4),
+                now: Timestamp(self.now),
+            }),
+            15..=19 => self.view(),
             _ => {
                 let mut batch = Vec::new();
                 for _ in 0..self.rng.u8(1..4) {

@@ -2,12 +2,13 @@
 
 use super::Processes;
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Incarnation,
-    Message, Offer, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError, StoredDefinition,
-    StoredEvents, Summary, Which, Write,
+    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Forget,
+    Incarnation, Message, Offer, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError,
+    StoredDefinition, StoredEvents, Summary, Which, Write,
 };
 use amends_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 use uuid::Uuid;
 
 /// Everything that is stored.
@@ -24,6 +25,8 @@ pub(super) struct State {
     /// By saga and step.
     messages: BTreeMap<(Uuid, String), Queued>,
     dead_letters: Vec<DeadLetter>,
+    /// The place of the last dead letter that was opened.
+    last_place: u64,
     audit: Vec<AuditEntry>,
     counts: BTreeMap<Counter, u64>,
     /// By version.
@@ -61,6 +64,7 @@ impl State {
             dedupes: BTreeMap::new(),
             messages: BTreeMap::new(),
             dead_letters: Vec::new(),
+            last_place: 0,
             audit: Vec::new(),
             counts: BTreeMap::new(),
             definitions: BTreeMap::new(),
@@ -222,6 +226,7 @@ impl State {
                     return Err(StoreError::Damaged(format!("the dead letter {id} was opened before").into()));
                 }
                 let birth = &self.sagas[&saga].birth;
+                self.last_place += 1;
                 self.dead_letters.push(DeadLetter {
                     id,
                     saga,
@@ -233,7 +238,7 @@ impl State {
                     error,
                     opened_at: at,
                     closed: None,
-                    place: self.dead_letters.len() as u64 + 1,
+                    place: self.last_place,
                 });
             }
             Write::CloseDeadLetter { id, resolution, at } => {
@@ -312,6 +317,27 @@ impl State {
             received.messages.push(Message { saga: place.0, step: place.1, receives: message.receives });
         }
         Ok(received)
+    }
+
+    pub(super) fn forget(&mut self, request: &Forget) -> Vec<Uuid> {
+        let later = self.sagas.range((Excluded(request.after), Unbounded));
+        let old = later.filter(|(id, saga)| self.may_be_forgotten(**id, saga, request)).map(|(id, _)| *id);
+        let forgotten: Vec<Uuid> = old.take(request.limit).collect();
+        for id in &forgotten {
+            self.sagas.remove(id);
+            self.keys.retain(|_, saga| saga != id);
+            self.dedupes.retain(|_, (saga, _)| saga != id);
+            self.messages.retain(|(saga, _), _| saga != id);
+            self.dead_letters.retain(|letter| letter.saga != *id);
+        }
+        forgotten
+    }
+
+    fn may_be_forgotten(&self, id: Uuid, saga: &Saga, request: &Forget) -> bool {
+        let is_old = matches!(saga.row.rest, Rest::Finished(at) if at < request.finished_before);
+        let letter = self.dead_letters.iter().any(|letter| letter.saga == id && letter.closed.is_none());
+        let claim = self.dedupes.values().any(|(of, until)| *of == id && request.now < *until);
+        is_old && !letter && !claim
     }
 
     pub(super) fn put_definition(&mut self, definition: StoredDefinition) -> bool {

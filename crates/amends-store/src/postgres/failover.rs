@@ -79,6 +79,11 @@ impl Witness {
         });
     }
 
+    /// Sagas were forgotten: what they had is missing in no successor.
+    pub(super) fn forgot(&self, sagas: &[Uuid]) {
+        self.change(|seen| seen.commits.retain(|(saga, _)| !sagas.contains(saga)));
+    }
+
     /// Looks whether this connection leads to the store that was seen before, or to a successor of it.
     pub(super) async fn examine(&self, link: &Link) -> Result<(), NoUse> {
         let Some(now) = identity(link).await? else { return Ok(()) };

@@ -3,8 +3,8 @@
 use super::rows::{self, dead_letter_columns, is_orphan, saga_columns};
 use crate::columns;
 use crate::{
-    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Record, SagaQuery, Statistics, StoredDefinition,
-    Summary, Which,
+    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Forget, Record, SagaQuery, Statistics,
+    StoredDefinition, Summary, Which,
 };
 use amends_core::machine::Status;
 use rusqlite::types::Value;
@@ -27,6 +27,29 @@ const COUNTS: &str = "SELECT counter, sum(value) FROM count GROUP BY counter";
 pub(super) const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
 /// The wake-up invariant, asked of the sagas that nobody owns and no time wakes.
 pub(super) const ORPHANS: &str = concat!("SELECT count(*) FROM saga INDEXED BY saga_parked WHERE ", is_orphan!());
+
+/// Walks along the ids, which go by the time of birth: an index on the end would be written by every saga, for what is asked
+/// once an hour.
+pub(super) const FORGETTABLE: &str = "
+    SELECT id FROM saga WHERE id > ?1 AND id < ?2 AND finished_at < ?3
+        AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE dead_letter.saga = saga.id AND closed_at IS NULL)
+        AND NOT EXISTS (SELECT 1 FROM dedupe WHERE dedupe.saga = saga.id AND until > ?4)
+    ORDER BY id LIMIT ?5";
+
+/// Sagas that may be forgotten, in the order of the ids.
+pub(super) fn forgettable(sql: &Connection, request: &Forget) -> rusqlite::Result<Vec<Uuid>> {
+    let Forget { finished_before, after, limit, now } = *request;
+    let end = columns::first_id(finished_before);
+    let values = params![
+        after.as_bytes(),
+        end.as_bytes(),
+        columns::time(finished_before),
+        columns::time(now),
+        columns::limit(limit)
+    ];
+    let mut statement = sql.prepare_cached(FORGETTABLE)?;
+    statement.query_map(values, |row| rows::id_at(row, 0))?.collect()
+}
 
 /// One saga with its whole history.
 pub(super) fn record(sql: &Connection, id: Uuid) -> rusqlite::Result<Option<Record>> {

@@ -415,6 +415,7 @@ async fn hot_statements_search_and_never_scan() {
     let hot = [
         reads::SAGA,
         reads::EVENTS,
+        reads::FORGETTABLE,
         writes::SAGA_BY_KEY,
         writes::SAGA_EXISTS,
         writes::DEDUPE,
@@ -429,7 +430,7 @@ async fn hot_statements_search_and_never_scan() {
         writes::TAKE_MESSAGE,
         writes::NEXT_MESSAGE,
     ];
-    for text in hot {
+    for text in hot.into_iter().chain(writes::FORGET) {
         let plan = plan(&connection, text);
         assert!(plan.iter().all(|line| !line.contains("SCAN") && !line.contains("TEMP")), "{text}\n{plan:#?}");
     }

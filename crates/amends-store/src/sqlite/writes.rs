@@ -79,6 +79,15 @@ pub(super) const TAKE_MESSAGE: &str = "
 pub(super) const NEXT_MESSAGE: &str =
     "SELECT visible_at FROM message WHERE participant = ?1 ORDER BY visible_at LIMIT 1";
 
+/// All that is kept of a saga, its row last.
+pub(super) const FORGET: [&str; 5] = [
+    "DELETE FROM events WHERE saga = ?1",
+    "DELETE FROM message WHERE saga = ?1",
+    "DELETE FROM dead_letter WHERE saga = ?1",
+    "DELETE FROM dedupe WHERE saga = ?1",
+    "DELETE FROM saga WHERE id = ?1",
+];
+
 const PUT_DEFINITION: &str = "
     INSERT INTO definition (version, name, source, created_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
 const PUT_CURRENT: &str = "
@@ -316,6 +325,16 @@ pub(super) fn receive(writing: &mut Writing<'_>, me: Incarnation, request: &Rece
     let mut next = sql.prepare_cached(NEXT_MESSAGE)?;
     let next_at = next.query_row([&request.participant], |row| rows::due_at(row, 0)).optional()?;
     Ok(Received { messages, next_at })
+}
+
+pub(super) fn forget(writing: &mut Writing<'_>, sagas: &[Uuid]) -> Result<Vec<Uuid>, Failure> {
+    for text in FORGET {
+        let mut delete = writing.sql.prepare_cached(text)?;
+        for saga in sagas {
+            delete.execute([saga.as_bytes()])?;
+        }
+    }
+    Ok(sagas.to_vec())
 }
 
 pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefinition) -> Result<bool, Failure> {

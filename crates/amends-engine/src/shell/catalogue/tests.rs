@@ -1,6 +1,8 @@
 use super::*;
 use amends_core::time::Timestamp;
-use amends_store::{Acquired, Claimed, Commit, Incarnation, MemoryStore, Outcome, Processes, Receive, Received};
+use amends_store::{
+    Acquired, Claimed, Commit, Forget, Incarnation, MemoryStore, Outcome, Processes, Receive, Received,
+};
 use async_trait::async_trait;
 use std::future::{Future, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +48,9 @@ impl Store for Late {
     }
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
         self.store.receive(me, request).await
+    }
+    async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError> {
+        self.store.forget(request).await
     }
 }
 

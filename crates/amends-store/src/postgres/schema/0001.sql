@@ -153,6 +153,8 @@ CREATE TABLE amends.dedupe (
     until bigint NOT NULL,
     PRIMARY KEY (definition, digest)
 );
+-- While its claim holds a saga is not forgotten, and afterwards the claim goes with it.
+CREATE INDEX dedupe_by_saga ON amends.dedupe (saga);
 
 -- What happened, by the minute (minutes since the Unix epoch). Each connection that writes has rows of its own, so that
 -- no commit waits for another's; people add them up and never count sagas.

@@ -81,8 +81,9 @@ CREATE TABLE message (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX message_ready ON message (participant, visible_at);
 
+-- No place is given twice, whatever was forgotten: pages of the list go by it.
 CREATE TABLE dead_letter (
-    place INTEGER PRIMARY KEY,
+    place INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     saga BLOB NOT NULL,
     step TEXT,
@@ -116,6 +117,8 @@ CREATE TABLE dedupe (
     until INTEGER NOT NULL,
     PRIMARY KEY (definition, digest)
 ) STRICT, WITHOUT ROWID;
+-- While its claim holds a saga is not forgotten, and afterwards the claim goes with it.
+CREATE INDEX dedupe_by_saga ON dedupe (saga);
 
 -- What happened, by the minute (minutes since the Unix epoch): people read these and never count sagas.
 CREATE TABLE count (
