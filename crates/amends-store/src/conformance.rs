@@ -117,6 +117,7 @@ macro_rules! conformance_cases {
                 retention::the_key_of_a_forgotten_saga_is_free
                 retention::a_saga_stays_while_its_double_click_counts
                 retention::forgetting_keeps_to_its_limit_and_its_place
+                retention::keeping_up_changes_nothing_that_is_seen
                 values::text_is_kept_whatever_is_in_it
                 values::keys_differ_wherever_their_bytes_do
                 values::bodies_are_kept_whatever_their_size

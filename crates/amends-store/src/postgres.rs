@@ -16,6 +16,7 @@ mod errors;
 mod failover;
 mod flight;
 mod ownership;
+mod partitions;
 mod reads;
 mod retention;
 mod rows;
@@ -260,7 +261,12 @@ async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
     let place = connector.place();
     let unreachable = |no_use: NoUse| OpenError::Unreachable { place: place.clone(), why: no_use.to_string() };
     let link = connector.open_bare().await.map_err(unreachable)?;
-    schema::migrate(&link, &place).await
+    let migration = schema::migrate(&link, &place).await?;
+    if let Err(failure) = partitions::prepare(&link).await {
+        let error = StoreError::from(failure);
+        tracing::warn!(%error, "a partition could not be made ahead of time; it is tried again while a server runs");
+    }
+    Ok(migration)
 }
 
 #[async_trait]
@@ -340,6 +346,10 @@ impl Store for PostgresStore {
         let forgotten = self.forget_old(&request).await?;
         self.witness.forgot(&forgotten);
         Ok(forgotten)
+    }
+
+    async fn keep_up(&self, finished_before: Option<Timestamp>) -> Result<(), StoreError> {
+        transact!(self.keepers, link => partitions::keep_up(link, finished_before))
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {

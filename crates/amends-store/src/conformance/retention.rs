@@ -1,8 +1,8 @@
 //! Forgetting what ended long ago.
 
 use super::{
-    Dump, EVERYTHING, ME, Subject, at, audit, birth, close_dead_letter, commit, commit_all, count, enlist, following,
-    id, look, open_dead_letter, put_message, receive, statistics,
+    DEFINITION, Dump, EVERYTHING, ME, Subject, at, audit, birth, close_dead_letter, commit, commit_all, count, enlist,
+    following, id, look, open_dead_letter, put_message, receive, statistics,
 };
 use crate::{Commit, Counter, DeadLetterQuery, Dedupe, Forget, Outcome, Rest};
 use uuid::Uuid;
@@ -126,4 +126,18 @@ pub async fn forgetting_keeps_to_its_limit_and_its_place(store: Subject) {
     assert_eq!(forget(&store, Forget { limit: 2, ..before(10) }).await, [1, 2]);
     assert_eq!(forget(&store, Forget { after: id(3), limit: 1, ..before(10) }).await, [4]);
     assert_eq!(forget(&store, before(10)).await, [3, 5]);
+}
+
+/// Looking after its room changes nothing that can be seen.
+pub async fn keeping_up_changes_nothing_that_is_seen(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Finished(at(9)))]).await;
+    let seen = look(&store).await;
+    for finished_before in [None, Some(at(LATER))] {
+        store.keep_up(finished_before).await.expect("a store can be kept up");
+        assert_eq!(look(&store).await, seen);
+    }
+    commit_all(&store, vec![Commit { saga: id(3), ..birth(3, Rest::Owned) }]).await;
+    let definition = store.saga(id(3)).await.expect("a saga can be read").map(|record| record.birth.definition);
+    assert_eq!(definition.as_deref(), Some(DEFINITION));
 }

@@ -19,14 +19,21 @@ const FROM_SAGA: &str = "
     FROM amends.saga LEFT JOIN amends.unfinished ON unfinished.saga = saga.id
     LEFT JOIN amends.finished ON finished.saga = saga.id";
 
+/// The events of sagas, in order for each. One saga at a time, because each is in one partition: asked for together they would
+/// be looked for in all of them.
+pub(super) const EVENTS: &str = "
+    SELECT wanted.saga, first, last, at, body
+    FROM unnest($1::uuid[]) AS wanted (saga) CROSS JOIN LATERAL (
+        SELECT first, last, at, body FROM amends.event WHERE event.saga = wanted.saga ORDER BY first
+    ) AS event";
+
 /// Sagas with their whole histories, in the order of the ids; those that are not there are left out. Two statements, within
 /// the caller's transaction: where that takes one look at the store for both, so does this.
 pub(super) async fn records(link: &Link, ids: &[Uuid]) -> Result<Vec<(Record, Option<Incarnation>)>, Error> {
     let sagas = format!("SELECT {} {FROM_SAGA} WHERE saga.id = ANY($1)", saga_columns!());
-    let events = "SELECT saga, first, last, at, body FROM amends.event WHERE saga = ANY($1) ORDER BY saga, first";
     let (value, kind) = (&ids as Value<'_>, Type::UUID_ARRAY);
     let values = [(value, kind)];
-    let (sagas, events) = futures_util::join!(link.query_text(&sagas, &values), link.query_text(events, &values));
+    let (sagas, events) = futures_util::join!(link.query_text(&sagas, &values), link.query_text(EVENTS, &values));
     let mut found = BTreeMap::new();
     for row in sagas? {
         let (record, owner) = rows::saga(&row)?;

@@ -1,4 +1,4 @@
-//! Forgetting sagas that ended long ago.
+//! Forgetting sagas that ended long ago. Their events go with the partitions that they are in, see [`super::partitions`].
 
 use super::commit_of;
 use super::connect::{Link, Value};

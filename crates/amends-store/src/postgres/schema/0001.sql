@@ -87,7 +87,7 @@ CREATE INDEX finished_by_status ON amends.finished (status, saga) WHERE status <
 
 -- What each commit added to the history of its saga: a row for all of it, with the numbers of its first and last event.
 -- Partitions go by the saga's id, and so by the time of its birth: all of a saga lies in one of them, and one is dropped
--- whole when everything in it is past its time.
+-- whole when everything in it is forgotten. `partitions.rs` makes and drops them; the default one takes what finds no other.
 CREATE TABLE amends.event (
     saga uuid NOT NULL,
     first bigint NOT NULL,
