@@ -22,6 +22,8 @@ pub struct Settings {
     pub commits_in_flight: usize,
     /// Sagas in memory above which no new one is accepted.
     pub live_sagas: usize,
+    /// For how long a finished saga is kept before it is forgotten; `None` for ever.
+    pub retention_ms: Option<u64>,
     /// Addresses of the server itself: no participant may be there.
     pub own_addresses: Vec<SocketAddr>,
 }
@@ -73,6 +75,7 @@ impl Default for Settings {
             sweep_ms: 500,
             commits_in_flight: 1,
             live_sagas: 50_000,
+            retention_ms: None,
             own_addresses: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@
 mod catalogue;
 mod driver;
 mod neighbours;
+mod retention;
 
 use crate::orchestrator::{Input, Orchestrator, Reply, ReplyId, StartInput};
 use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egress::Egress};
@@ -19,6 +20,7 @@ use catalogue::Catalogue;
 use driver::{Clock, Driver, Letter};
 use futures_util::stream::FuturesUnordered;
 use neighbours::{Answer, Neighbour};
+use retention::Retention;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,6 +129,8 @@ impl Engine {
         let (publish_failure, failure) = watch::channel(None);
         let next_reply = Arc::new(AtomicU64::new(1));
         let (me, who) = watch::channel(me);
+        let retention = Retention { store: store.clone(), clock, retention_ms: settings.retention_ms, me: who.clone() };
+        tokio::spawn(retention.run());
         let neighbour = Neighbour {
             store: store.clone(),
             catalogue: catalogue.clone(),

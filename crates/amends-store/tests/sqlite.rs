@@ -151,31 +151,6 @@ async fn a_damaged_saga_is_handed_out_as_such_and_hinders_no_other() {
     }
 }
 
-/// The way to make room that the operations page gives. Times are compared with the real now.
-#[tokio::test]
-async fn room_is_made_as_the_documentation_says() {
-    let page = include_str!("../../../docs/operations.md");
-    let (_, from) = page.split_once("```sql\n").unwrap();
-    let (sql, _) = from.split_once("```").unwrap();
-    let (_directory, path) = place();
-    let (old, recent, running) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-    let store = open(&path).unwrap();
-    store.enlist(ME, Timestamp(0)).await.unwrap();
-    let rests = [Rest::Finished(Timestamp(5)), Rest::Finished(Timestamp(1 << 50)), Rest::Until(Timestamp(5))];
-    for (saga, rest) in [old, recent, running].into_iter().zip(rests) {
-        store.commit(ME, vec![commit(saga, 0, rest)].into()).await.unwrap();
-    }
-    drop(store);
-    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-    let store = open(&path).unwrap();
-    assert_eq!(store.saga(old).await.unwrap(), None);
-    for saga in [recent, running] {
-        assert_eq!(store.saga(saga).await.unwrap().unwrap().events.len(), 1);
-    }
-    store.enlist(ME, Timestamp(0)).await.unwrap();
-    assert_eq!(store.commit(ME, vec![commit(old, 0, Rest::Parked)].into()).await.unwrap(), [Outcome::Committed]);
-}
-
 #[test]
 fn a_second_server_is_refused_and_told_who_has_the_store() {
     let (directory, path) = place();

@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where sagas are kept.
     pub store: StoreLocation,
+    /// For how long a finished saga is kept before it is forgotten; `None` for ever.
+    pub retention_ms: Option<u64>,
     /// The directory whose definitions are loaded at the start.
     pub definitions: Option<PathBuf>,
     /// Who can be called, by name.
@@ -168,6 +170,7 @@ impl Config {
             compensations_per_second: self.compensations_per_second,
             visibility_ms: self.visibility_ms,
             live_sagas: self.live_sagas,
+            retention_ms: self.retention_ms,
             own_addresses: vec![listening],
             ..Settings::default()
         }

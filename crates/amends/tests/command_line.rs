@@ -512,6 +512,7 @@ fn the_example_holds_and_shows_the_defaults() {
     let untouched = load(include_str!("../amends.example.toml")).unwrap();
     let mut config = load(&example()).unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!(config.definitions.take(), Some(directory.path().join("definitions")));
+    assert_eq!(config.retention_ms.take(), Some(90 * 24 * 60 * 60 * 1_000));
     assert_eq!(config.http.hosts.drain(..).collect::<Vec<_>>(), ["amends.internal"]);
     assert!(config.telemetry.otlp_endpoint.take().is_some());
     assert_eq!(std::mem::take(&mut config.participants).into_keys().collect::<Vec<_>>(), ["payment"]);

@@ -18,12 +18,16 @@ const MOST_IN_FLIGHT: u32 = 10_000;
 /// The most connections to PostgreSQL of one kind: more than any one server should have.
 const MOST_CONNECTIONS: u32 = 1_000;
 
+/// The shortest time for which a finished saga is kept: whoever started it may still be asking for it, or starting it again.
+const LEAST_RETENTION_MS: u64 = 60 * 60 * 1_000;
+
 /// Reads the whole tree. `None` where something that has no default is missing; the findings say what.
 pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Option<Config> {
     let defaults = Settings::default();
     let mut top = Section::root(table, findings);
     let listen = top.value("listen", values::listen);
     let store = top.value("store", |node| values::store(node, base));
+    let retention_ms = top.value("retention", |node| values::duration(node, LEAST_RETENTION_MS));
     let definitions = top.value("definitions", |node| values::path(node, base));
     let shutdown_grace_ms = top.value("shutdown_grace", |node| values::duration(node, 0));
     let participants = participants(&mut top, base);
@@ -37,6 +41,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
     Some(Config {
         listen: listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 7700))),
         store: store.unwrap_or_else(|| StoreLocation::Sqlite(PathBuf::from("amends.db"))),
+        retention_ms,
         definitions,
         participants: participants?,
         compensations_per_second: per_second.unwrap_or(defaults.compensations_per_second),

@@ -136,6 +136,7 @@ fn wrong_types_and_values() {
 listen = 7700
 definitions = ""
 shutdown_grace = 10
+retention = "59m"
 participants = { shipping = "http://127.0.0.1:7103" }
 
 [compensations]

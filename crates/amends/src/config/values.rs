@@ -3,7 +3,7 @@
 use super::report::Fault;
 use super::section::must_be;
 use super::tree::{Node, Origin, Value};
-use amends_core::time::parse_duration;
+use amends_core::time::{format_duration, parse_duration};
 use amends_engine::Secret;
 use http::{HeaderName, HeaderValue};
 use std::fmt;
@@ -154,7 +154,7 @@ pub(super) fn duration(node: &Node, least: u64) -> Result<u64, Fault> {
         return Err(must_be("a duration", &node.value, REMEDY));
     };
     match parse_duration(text) {
-        Ok(ms) if ms < least => Err(Fault::new("is too short", format!("write at least {least}ms"))),
+        Ok(ms) if ms < least => Err(Fault::new("is too short", format!("write at least {}", format_duration(least)))),
         Ok(ms) => Ok(ms),
         Err(_) => Err(Fault::new(format!("is no duration: `{text}`"), REMEDY)),
     }

@@ -1,0 +1,79 @@
+use super::*;
+use amends_core::machine::Status;
+use amends_store::{Birth, Commit, MemoryStore, Processes, Rest, Row, SagaQuery, StoredEvents, Views};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+const NOW: Timestamp = Timestamp(100 * DAY_MS);
+const ME: Incarnation = Uuid::from_u128(0xA);
+
+/// A store with so many sagas that ended on a day, beside one that never did.
+async fn store(finished: &[(u64, u128)]) -> Arc<MemoryStore> {
+    let store = MemoryStore::new(Processes::One);
+    store.enlist(ME, Timestamp(0)).await.expect("a fresh incarnation can enlist");
+    let ended =
+        finished.iter().flat_map(|(day, count)| (0..*count).map(move |_| Rest::Finished(Timestamp(day * DAY_MS))));
+    let births = ended.chain([Rest::Parked]).zip(1..).map(|(rest, number)| birth(number, rest));
+    store.commit(ME, births.collect()).await.expect("a live incarnation can commit");
+    Arc::new(store)
+}
+
+fn birth(number: u128, rest: Rest) -> Commit {
+    let status = if rest == Rest::Parked { Status::Running } else { Status::Completed };
+    Commit {
+        saga: Uuid::from_u128(number),
+        after: 0,
+        birth: Some(Birth {
+            definition: "trip".into(),
+            version: "v1".into(),
+            key: number.to_string(),
+            fingerprint: "one".into(),
+            dedupe: None,
+            created_at: Timestamp(0),
+        }),
+        events: Some(StoredEvents { count: 1, at: Timestamp(0), body: b"[]".to_vec() }),
+        row: Row { status, paused: true, reason: None, rest },
+        writes: Vec::new(),
+        counts: Vec::new(),
+    }
+}
+
+fn retention(store: &Arc<MemoryStore>, retention_ms: Option<u64>) -> (Retention, watch::Sender<Incarnation>) {
+    let (engine, me) = watch::channel(ME);
+    (Retention { store: store.clone(), clock: Clock::start(NOW), retention_ms, me }, engine)
+}
+
+async fn count(store: &MemoryStore) -> usize {
+    store.sagas(SagaQuery { limit: usize::MAX, ..SagaQuery::default() }).await.expect("sagas can be listed").len()
+}
+
+/// However many they are, and nobody else.
+#[tokio::test]
+async fn a_round_forgets_all_that_ended_long_ago() {
+    let store = store(&[(9, BATCH as u128 + 1), (11, 3)]).await;
+    let (retention, _engine) = retention(&store, Some(90 * DAY_MS));
+    retention.round().await.expect("a memory store forgets");
+    assert_eq!(count(&store).await, 3 + 1);
+    retention.round().await.expect("a memory store forgets");
+    assert_eq!(count(&store).await, 3 + 1);
+}
+
+#[tokio::test]
+async fn without_a_retention_nothing_is_forgotten() {
+    let store = store(&[(0, 3)]).await;
+    for retention_ms in [None, Some(1_000 * DAY_MS)] {
+        let (retention, _engine) = retention(&store, retention_ms);
+        retention.round().await.expect("there is nothing to do");
+        assert_eq!(count(&store).await, 3 + 1);
+    }
+}
+
+/// The store is closed when its last user has gone, so this one must not sleep over the engine's end.
+#[tokio::test]
+async fn it_ends_with_the_engine() {
+    let store = store(&[]).await;
+    let (retention, engine) = retention(&store, None);
+    let running = tokio::spawn(retention.run());
+    drop(engine);
+    running.await.expect("it ends, and in order");
+    assert_eq!(Arc::strong_count(&store), 1);
+}
