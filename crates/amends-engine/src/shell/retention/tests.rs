@@ -32,6 +32,7 @@ fn birth(number: u128, rest: Rest) -> Commit {
         }),
         events: Some(StoredEvents { count: 1, at: Timestamp(0), body: b"[]".to_vec() }),
         row: Row { status, paused: true, reason: None, rest },
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }
