@@ -30,3 +30,10 @@ fn a_seed_is_a_run() {
 fn what_a_claim_gave_is_not_lost_with_its_answer() {
     drop(check(623));
 }
+
+/// A commit said that it left the row as it was. But that row was of a saga at rest, which had been taken again since: the commit
+/// would have left it with an owner, and at rest.
+#[test]
+fn a_saga_that_is_taken_again_is_put_to_rest_again() {
+    drop(check(5_508));
+}

@@ -39,7 +39,7 @@ pub(super) fn commit(decided: &Decided<'_>) -> Commit {
         after: decided.after,
         birth: decided.is_first.then(|| birth.clone()),
         events: codec::encode(at, decided.events),
-        changes_row: decided.row_before != Some(&row),
+        changes_row: decided.row_before.is_none_or(|before| is_changed(before, &row)),
         row,
         writes: Vec::new(),
         counts: Vec::new(),
@@ -57,6 +57,13 @@ pub(super) fn commit(decided: &Decided<'_>) -> Commit {
         commit.counts.extend(counter.map(|counter| Count { definition, counter, at }));
     }
     commit
+}
+
+/// Whether a saga's row is another after a commit. Before it the saga is this engine's, whatever the last commit made of it: it
+/// may have been put to rest and taken again since.
+fn is_changed(before: &Row, after: &Row) -> bool {
+    after.rest != Rest::Owned
+        || (before.status, before.paused, &before.reason) != (after.status, after.paused, &after.reason)
 }
 
 fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, event: &Event) {
