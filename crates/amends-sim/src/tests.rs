@@ -37,3 +37,9 @@ fn what_a_claim_gave_is_not_lost_with_its_answer() {
 fn a_saga_that_is_taken_again_is_put_to_rest_again() {
     drop(check(5_508));
 }
+
+/// A person's order that added no event was written to the audit log twice, where the answer to its commit was lost.
+#[test]
+fn an_order_is_in_the_audit_log_once() {
+    drop(check(495_308));
+}

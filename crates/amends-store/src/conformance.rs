@@ -129,6 +129,7 @@ macro_rules! conformance_cases {
             ]
             several [
                 batches::what_was_written_is_committed_when_it_is_offered_again
+                batches::an_order_without_events_is_written_once
                 batches::what_was_not_written_is_judged_when_it_is_offered_again
                 ownership::enlisting_frees_nobody_elses_sagas
                 ownership::a_saga_owned_elsewhere_cannot_be_acquired

@@ -1,10 +1,10 @@
 //! Several commits in one transaction.
 
 use super::{
-    ME, OTHER, Subject, at, birth, commit_all, commit_as, count, enlist, events, following, id, look, open_dead_letter,
-    put_message, record,
+    ME, OTHER, Subject, at, audit, birth, commit_all, commit_as, count, enlist, events, following, id, look,
+    open_dead_letter, put_message, record,
 };
-use crate::{Commit, Counter, Outcome, Rest, StoreError};
+use crate::{AuditQuery, Commit, Counter, Outcome, Rest, StoreError};
 
 /// The caller tells outcomes apart by their place.
 pub async fn outcomes_come_in_the_order_of_the_batch(store: Subject) {
@@ -96,6 +96,29 @@ pub async fn what_was_written_is_committed_when_it_is_offered_again(store: Subje
     let again = store.commit_again(ME, vec![following(1, 1, Rest::Parked)].into()).await.expect("it can be offered");
     assert_eq!(again, [Outcome::Committed]);
     assert_eq!(record(&store, 1).await.sequence, 3);
+}
+
+/// A commit without events leaves nothing in a history by which it could be known again.
+pub async fn an_order_without_events_is_written_once(store: Subject) {
+    enlist(&store, ME).await;
+    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
+    let ordered =
+        |number, rest, reason| Commit { events: None, writes: vec![audit(reason)], ..following(number, 1, rest) };
+    for batch in [
+        vec![ordered(1, Rest::Owned, "kept"), ordered(2, Rest::Until(at(5)), "put to rest")],
+        vec![ordered(1, Rest::Owned, "another one")],
+    ] {
+        let first = store.commit(ME, batch.clone().into()).await.expect("the batch is committed");
+        let before = look(&store).await;
+        assert_eq!(store.commit_again(ME, batch.into()).await.expect("it can be offered again"), first);
+        assert_eq!(look(&store).await, before);
+    }
+    let lost = vec![ordered(1, Rest::Owned, "never written")];
+    assert_eq!(store.commit_again(ME, lost.into()).await.expect("it can be offered again"), [Outcome::Committed]);
+    assert_eq!(
+        store.audit(AuditQuery { limit: 10, ..AuditQuery::default() }).await.expect("the log can be read").len(),
+        4
+    );
 }
 
 /// The answer was lost, and so was the batch: it is written now. What resembles it and is not it stays refused.

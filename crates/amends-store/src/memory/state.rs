@@ -132,9 +132,11 @@ impl State {
 
     fn commit_one(&mut self, me: Incarnation, commit: Commit, offer: Offer) -> Result<Outcome, StoreError> {
         let outcome = self.judge(me, &commit);
+        if offer == Offer::Again && self.has_written(&commit, &outcome) {
+            return Ok(Outcome::Committed);
+        }
         if outcome != Outcome::Committed {
-            let was_written = offer == Offer::Again && self.has_written(&commit, &outcome);
-            return Ok(if was_written { Outcome::Committed } else { outcome });
+            return Ok(outcome);
         }
         if let Some(birth) = commit.birth {
             self.bear(commit.saga, birth, commit.row.clone());
@@ -181,6 +183,9 @@ impl State {
 
     /// Whether a commit that was refused is in the store already.
     fn has_written(&self, commit: &Commit, outcome: &Outcome) -> bool {
+        if commit.events.is_none() {
+            return commit.writes.iter().any(|write| self.has_audited(commit.saga, write));
+        }
         if !outcome.may_be_for_itself(commit) {
             return false;
         }
@@ -190,6 +195,14 @@ impl State {
             let is_it = after == commit.after && commit.events.as_ref() == Some(events);
             after += events.count;
             is_it
+        })
+    }
+
+    fn has_audited(&self, saga: Uuid, write: &Write) -> bool {
+        let Write::Audit { actor, action, step, reason, at } = write else { return false };
+        self.audit.iter().any(|entry| {
+            (entry.saga, entry.at, &entry.actor, &entry.action) == (saga, *at, actor, action)
+                && (&entry.step, &entry.reason) == (step, reason)
         })
     }
 

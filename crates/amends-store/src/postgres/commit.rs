@@ -167,6 +167,14 @@ async fn judge<'a>(
         }
         flight.land().await?;
     }
+    if offer == Offer::Again {
+        // Nothing in them keeps commits without events from being done twice.
+        for commit in commits.iter().filter(|commit| commit.birth.is_none() && commit.events.is_none()) {
+            if taken.contains(&commit.saga) && has_written(link, commit).await? {
+                taken.remove(&commit.saga);
+            }
+        }
+    }
     let is_taken = |commit: &Commit| taken.contains(&commit.saga);
     let refused: Vec<&Commit> = commits.iter().filter(|commit| !is_taken(commit)).copied().collect();
     let mut why = explain(link, &refused, offer).await?.into_iter();
@@ -264,9 +272,9 @@ async fn explain(link: &Link, refused: &[&Commit], offer: Offer) -> Result<Vec<O
     Ok(outcomes)
 }
 
-/// Whether the events of a commit are in the store.
+/// Whether the events of a commit are in the store, or where it has none, what it left in the audit log.
 async fn has_written(link: &Link, commit: &Commit) -> Result<bool, Failure> {
-    let Some(events) = &commit.events else { return Ok(false) };
+    let Some(events) = &commit.events else { return writes::has_audited(link, commit).await };
     let first = columns::number(commit.after.saturating_add(1));
     let found = link.query(&FIND_WRITTEN, &[&commit.saga, &first]).await?;
     let Some(found) = found.first() else { return Ok(false) };

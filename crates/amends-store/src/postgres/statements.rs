@@ -280,6 +280,15 @@ pub(super) const CLOSE_SAGA_DEAD_LETTERS: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::TEXT_ARRAY],
 };
 
+/// An order's entry; two orders that are the same in all of it cannot both have been carried out.
+pub(super) const FIND_AUDITED: Sql = Sql {
+    name: "find_audited",
+    text: "
+        SELECT 1 FROM amends.audit
+        WHERE saga = $1 AND at = $2 AND actor = $3 AND action = $4 AND step IS NOT DISTINCT FROM $5 AND reason = $6",
+    types: &[Type::UUID, Type::INT8, Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT],
+};
+
 pub(super) const PUT_AUDIT: Sql = Sql {
     name: "put_audit",
     text: "

@@ -1,9 +1,11 @@
 //! What is written with a decision besides its events: a statement for each kind of write, whatever the number of commits.
 
+use super::connect::Link;
+use super::errors::Failure;
 use super::flight::{Flight, Owned, column, values};
 use super::statements::{
-    CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, HOLD_MESSAGES, MOVE_MESSAGES, OPEN_DEAD_LETTERS,
-    PUT_AUDIT, PUT_MESSAGES, Sql,
+    CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, FIND_AUDITED, HOLD_MESSAGES, MOVE_MESSAGES,
+    OPEN_DEAD_LETTERS, PUT_AUDIT, PUT_MESSAGES, Sql,
 };
 use super::text;
 use crate::columns;
@@ -104,6 +106,20 @@ fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
             column(found, |(_, _, _, _, reason, _)| text::stored(reason)),
         ]
     });
+}
+
+/// Whether an order that a commit carries out is in the audit log.
+pub(super) async fn has_audited(link: &Link, commit: &Commit) -> Result<bool, Failure> {
+    for write in &commit.writes {
+        let Write::Audit { actor, action, step, reason, at } = write else { continue };
+        let (at, step) = (columns::time(*at), step.as_deref().map(text::stored));
+        let [actor, action, reason] = [actor, action, reason].map(|text| text::stored(text));
+        let found = link.query(&FIND_AUDITED, &[&commit.saga, &at, &actor, &action, &step, &reason]).await?;
+        if !found.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn add_messages<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {

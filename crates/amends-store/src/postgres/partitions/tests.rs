@@ -49,6 +49,7 @@ fn birth(saga: Uuid, rest: Rest) -> Commit {
         birth: Some(birth),
         events: Some(StoredEvents { count: 1, at: Timestamp(0), body: b"[]".to_vec() }),
         row: Row { status, paused: false, reason: None, rest },
+        changes_row: true,
         writes: Vec::new(),
         counts: Vec::new(),
     }
