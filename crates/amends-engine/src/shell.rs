@@ -9,7 +9,7 @@ mod driver;
 mod neighbours;
 mod retention;
 
-use crate::orchestrator::{Input, Orchestrator, Reply, ReplyId, StartInput};
+use crate::orchestrator::{Input, Reply, ReplyId, StartInput};
 use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egress::Egress};
 use amends_core::definition::Definition;
 use amends_core::machine::Event;
@@ -119,6 +119,7 @@ impl Engine {
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
         let clock = Clock::start(store.time().await?);
+        let orchestrator = driver::orchestrator(&*store, &settings, clock.now()).await?;
         let renewed = tokio::time::Instant::now();
         store.enlist(me, clock.now()).await?;
         failpoint!(async EnlistAfter);
@@ -129,7 +130,7 @@ impl Engine {
         let (publish_failure, failure) = watch::channel(None);
         let next_reply = Arc::new(AtomicU64::new(1));
         let (me, who) = watch::channel(me);
-        let retention = Retention { store: store.clone(), clock, retention_ms: settings.retention_ms, me: who.clone() };
+        let retention = Retention { store: store.clone(), retention_ms: settings.retention_ms, me: who.clone() };
         tokio::spawn(retention.run());
         let neighbour = Neighbour {
             store: store.clone(),
@@ -146,9 +147,9 @@ impl Engine {
         let driver = Driver {
             me,
             life: 0,
-            settings: settings.clone(),
+            settings,
             clock,
-            orchestrator: Orchestrator::new(settings, clock.now(), fastrand::u64(..)),
+            orchestrator,
             store: store.clone(),
             egress: Arc::new(egress),
             catalogue: catalogue.clone(),

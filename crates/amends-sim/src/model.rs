@@ -8,7 +8,7 @@ use amends_core::idempotency::Fingerprint;
 use amends_core::machine::{Claim, Direction, Event, Phase, Saga, Settlement, Status, StepState, Trouble, apply, fold};
 use amends_core::time::Timestamp;
 use amends_engine::orchestrator::OutgoingCall;
-use amends_store::{Commit, Rest, StoredEvents};
+use amends_store::{Commit, Rest, StoredEvents, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub(crate) struct Known {
     pub(crate) owner: Uuid,
     /// Steps that a person left as they were.
     pub(crate) left_alone: BTreeSet<StepIndex>,
+    /// Commits without events that carried out a person's order.
+    orders: Vec<Commit>,
 }
 
 /// Everything that was committed.
@@ -40,10 +42,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Whether the events of a commit were applied.
+    /// Whether a commit was applied: by its events, or where it has none, by the order that it carried out.
     pub(crate) fn has(&self, commit: &Commit) -> bool {
-        let Some(events) = &commit.events else { return false };
-        self.sagas.get(&commit.saga).is_some_and(|known| known.saga.sequence >= commit.after + events.count)
+        let Some(known) = self.sagas.get(&commit.saga) else { return false };
+        match &commit.events {
+            Some(events) => known.saga.sequence >= commit.after + events.count,
+            None => known.orders.contains(commit),
+        }
     }
 
     /// A commit was applied.
@@ -58,8 +63,14 @@ impl Model {
             let definition = self.definitions[&birth.version].clone();
             let (at, first) = events.next().ok_or_else(|| format!("{}: a birth without an event", commit.saga))?;
             let saga = fold(&definition, commit.saga, [(at, &first)]).map_err(|error| error.to_string())?;
-            let known =
-                Known { definition, saga, rest: commit.row.rest, owner: Uuid::nil(), left_alone: BTreeSet::new() };
+            let known = Known {
+                definition,
+                saga,
+                rest: commit.row.rest,
+                owner: Uuid::nil(),
+                left_alone: BTreeSet::new(),
+                orders: Vec::new(),
+            };
             self.sagas.insert(commit.saga, known);
         }
         let known = self.sagas.get_mut(&commit.saga).ok_or("a commit of a saga that was never born")?;
@@ -74,6 +85,9 @@ impl Model {
             known.happened(&event, at, participants, coverage)?;
         }
         known.rest = commit.row.rest;
+        if commit.events.is_none() && commit.writes.iter().any(|write| matches!(write, Write::Audit { .. })) {
+            known.orders.push(commit.clone());
+        }
         let (status, reason) = (known.saga.status(), known.saga.reason(&known.definition));
         // A saga that cannot be read is set aside by a row alone, which says so.
         if commit.events.is_some() && (commit.row.status, &commit.row.reason) != (status, &reason) {

@@ -43,3 +43,9 @@ fn a_saga_that_is_taken_again_is_put_to_rest_again() {
 fn an_order_is_in_the_audit_log_once() {
     drop(check(495_308));
 }
+
+/// The same, where the model of the simulation did not know the commit again, and took the order for carried out twice.
+#[test]
+fn an_order_that_is_offered_again_is_carried_out_once() {
+    drop(check(915_617));
+}

@@ -176,7 +176,7 @@ pub struct Commit {
     pub events: Option<StoredEvents>,
     /// The row after this commit.
     pub row: Row,
-    /// Whether that is another than before it. A store may write one that is not.
+    /// Whether `row` differs from the one that the store holds. Where it does not, a store may leave it unwritten.
     pub changes_row: bool,
     /// What else is written with it.
     pub writes: Vec<Write>,

@@ -131,7 +131,7 @@ impl PostgresStore {
     /// # Errors
     /// Says why it cannot be used: it cannot be reached, or was made by a newer program.
     pub async fn open(options: PostgresOptions) -> Result<PostgresStore, OpenError> {
-        let witness = Arc::new(Witness::new(options.writers));
+        let witness = Arc::new(Witness::new(options.writers.max(1)));
         let connector = Connector::new(&options.url, options.transaction_timeout, witness.clone())?;
         let migration = migrate_with(&connector).await?;
         if migration.from != migration.to {
@@ -179,11 +179,17 @@ impl PostgresStore {
         transact!(self.keepers, link => retention::forget(link, request))
     }
 
+    /// Behind a pooler a connection does not end when the server does. So it is looked at before all that a process does first.
+    async fn examine_pooled(&self, link: &Link) -> Result<(), Failure> {
+        if link.is_pooled() {
+            self.witness.examine(link).await?;
+        }
+        Ok(())
+    }
+
     async fn extend(&self, me: Incarnation) -> Result<(Timestamp, String), StoreError> {
         transact!(self.pulse, link => async {
-            if link.is_pooled() {
-                self.witness.examine(link).await?;
-            }
+            self.examine_pooled(link).await?;
             ownership::renew(link, me, self.lease).await
         })
     }
@@ -272,11 +278,17 @@ async fn migrate_with(connector: &Connector) -> Result<Migration, OpenError> {
 #[async_trait]
 impl Store for PostgresStore {
     async fn enlist(&self, me: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self.takers, link => ownership::enlist(link, me, now, self.lease))
+        transact!(self.takers, link => async {
+            self.examine_pooled(link).await?;
+            ownership::enlist(link, me, now, self.lease).await
+        })
     }
 
     async fn retire(&self, whom: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        transact!(self.takers, link => ownership::retire(link, whom, now))
+        transact!(self.takers, link => async {
+            self.examine_pooled(link).await?;
+            ownership::retire(link, whom, now).await
+        })
     }
 
     async fn commit(&self, me: Incarnation, batch: Arc<[Commit]>) -> Result<Vec<Outcome>, StoreError> {

@@ -302,6 +302,11 @@ async fn a_standby_that_lacks_what_was_acknowledged_is_not_worked_on() {
         let anew = open(&url).await;
         anew.enlist(Uuid::now_v7(), NOW).await.unwrap();
         assert_eq!(anew.saga(saga).await.unwrap().unwrap().sequence, 1);
+        // And takes over from the one before, which is none the wiser for it.
+        while anew.take_over().await.unwrap() == 0 {
+            sleep(LEASE / 10).await; // tidy: allow-sleep a lease runs out by the server's clock
+        }
+        assert!(until_refused_with(&store, me, following(saga, 2, Rest::Owned), &why).await, "{lost}");
     }
 }
 
@@ -345,5 +350,15 @@ async fn another_system_at_the_same_address_is_not_worked_on() {
             sleep(Duration::from_millis(100)).await; // tidy: allow-sleep a pooler connects again after a while
         }
         assert!(why.contains("another database system"), "{why}");
+        // Nothing else is done on it either, before anybody has looked again.
+        let refusals = [
+            store.enlist(Uuid::now_v7(), NOW).await.unwrap_err(),
+            commit(store, me, birth(Uuid::now_v7(), Rest::Owned)).await.unwrap_err(),
+            store.claim(me, NOW, 1).await.unwrap_err(),
+            store.retire(me, NOW).await.unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert!(refusal.to_string().contains("another database system"), "{refusal}");
+        }
     }
 }

@@ -193,14 +193,20 @@ async fn what_a_newer_server_has_written_is_left_to_it() {
     load.wait_for(1).await;
     load.end().await;
     // There is no newer program yet: this stands for one that is alive, and the version for one that only it knows.
-    sql("INSERT INTO amends.incarnation VALUES (gen_random_uuid(), true, 99, false);
+    sql("INSERT INTO amends.incarnation (id, live, format, released) VALUES (gen_random_uuid(), true, 99, false);
          INSERT INTO amends.lease SELECT id, clock_timestamp() + interval '1 hour' FROM amends.incarnation WHERE format = 99");
     sleep(LEASE).await; // tidy: allow-sleep the old one looks around
     sql("WITH newer AS (UPDATE amends.saga SET version = 'newer' RETURNING id), ended AS (DELETE FROM amends.finished)
          INSERT INTO amends.unfinished SELECT id, 'running', false, NULL, NULL, 0 FROM newer ON CONFLICT DO NOTHING");
     sleep(LEASE * 2).await; // tidy: allow-sleep the old one claims it again and again
     assert_eq!(all.setting.client.statistics().await.unwrap().dead_letters, 0);
-    sql("UPDATE amends.incarnation SET live = false WHERE format = 99");
+    // It ends, and comes back perhaps.
+    let end = "DELETE FROM amends.lease USING amends.incarnation WHERE id = incarnation AND format = 99;
+        UPDATE amends.incarnation SET live = false, released = true, lease_until = clock_timestamp() WHERE format = 99";
+    sql(end);
+    sleep(LEASE).await; // tidy: allow-sleep the old one claims it again and again
+    assert_eq!(all.setting.client.statistics().await.unwrap().dead_letters, 0);
+    sql("UPDATE amends.incarnation SET lease_until = lease_until - interval '1 hour' WHERE format = 99");
     until(async || (all.setting.client.statistics().await.unwrap().dead_letters == 1).then_some(())).await;
 }
 

@@ -147,9 +147,10 @@ impl Server {
     /// Has every commit wait until a standby has it too.
     ///
     /// # Errors
-    /// Where the server cannot be told.
+    /// Where the server cannot be told, or there is no standby.
     pub fn wait_for_standby(&self) -> io::Result<()> {
-        self.set("synchronous_standby_names", "*")
+        self.set("synchronous_standby_names", "*")?;
+        self.wait_until("EXISTS (SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync')")
     }
 
     /// Has commits wait for no standby any more.
@@ -163,9 +164,10 @@ impl Server {
     /// Has a standby follow its primary no longer.
     ///
     /// # Errors
-    /// Where the server cannot be told.
+    /// Where the server cannot be told, or goes on following.
     pub fn stop_following(&self) -> io::Result<()> {
-        self.set("primary_conninfo", "")
+        self.set("primary_conninfo", "")?;
+        self.wait_until("NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)")
     }
 
     /// Has a standby take writes, and waits until it does.
@@ -191,6 +193,17 @@ impl Server {
         let url = self.url("postgres");
         execute(&url, &format!("ALTER SYSTEM SET {name} = '{value}'"))?;
         execute(&url, "SELECT pg_reload_conf()")
+    }
+
+    /// Waits for what follows from a setting, which it does some time after the server was told.
+    fn wait_until(&self, condition: &str) -> io::Result<()> {
+        let wait = format!(
+            "DO $$ BEGIN
+                FOR round IN 1..1000 LOOP EXIT WHEN {condition}; PERFORM pg_sleep(0.02); END LOOP;
+                ASSERT {condition}, 'it does not come about';
+            END $$"
+        );
+        execute(&self.url("postgres"), &wait)
     }
 
     /// The address of one of its databases.

@@ -66,6 +66,7 @@ impl Orchestrator {
                     let status = snapshot.saga.status().as_str();
                     EngineError::Conflict(format!("the saga is finished: it is {status}"))
                 }
+                Err(_) if self.has_newer => EngineError::ForNewer(saga),
                 Err(_) => EngineError::Unreadable(saga),
             },
             Ok(Taken::Elsewhere(owner)) => EngineError::Elsewhere(owner),

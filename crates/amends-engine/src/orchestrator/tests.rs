@@ -560,6 +560,25 @@ fn a_saga_that_cannot_be_read_is_left_to_a_newer_program() {
     assert_eq!(status(&world, id), Status::Completed);
 }
 
+/// What is finished is nobody's, and an old one is asked about it as well.
+#[test]
+fn a_finished_saga_that_cannot_be_read_may_be_for_a_newer_program() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    let id = world.start(1, &definition, "k");
+    world.run_for(120_000);
+    assert_eq!(status(&world, id), Status::Completed);
+    world.forget_definitions();
+    world.restart();
+    for (reply, newer) in [(2, true), (3, false)] {
+        world.orchestrator.handle(world.now, Input::Newer(newer));
+        world.order(reply, id, Order::Pause(operator()));
+        world.run_for(1_000);
+    }
+    let refused = (&world.replies[&2], &world.replies[&3]);
+    assert!(matches!(refused, (Err(EngineError::ForNewer(_)), Err(EngineError::Unreadable(_)))), "{refused:?}");
+}
+
 #[test]
 fn a_herd_of_compensations_keeps_the_pace_and_meets_the_breaker() {
     const RATE: u64 = 50;

@@ -7,7 +7,7 @@ use crate::{EngineError, Settings};
 use amends_core::answer::Answer;
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
-use amends_store::{Acquired, Commit, Incarnation, Offer, Record, Store, StoreError};
+use amends_store::{Acquired, Commit, FORMAT, Incarnation, Offer, Record, Store, StoreError};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
@@ -222,7 +222,6 @@ impl Driver {
         }
         tracing::warn!("this one goes on as a new incarnation");
         self.is_fenced = false;
-        self.orchestrator = Orchestrator::new(self.settings.clone(), self.clock.now(), fastrand::u64(..));
         true
     }
 
@@ -230,10 +229,12 @@ impl Driver {
     async fn enlist_anew(&mut self, before: Incarnation) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.store.retire(before, now).await?;
+        let orchestrator = orchestrator(&*self.store, &self.settings, now).await?;
         let me = Uuid::now_v7();
         let asked = Instant::now();
         self.store.enlist(me, now).await?;
         self.renewed = asked;
+        self.orchestrator = orchestrator;
         self.me.send_replace(me);
         Ok(())
     }
@@ -366,6 +367,17 @@ impl Driver {
 /// What comes of work. A result that never came would hold up its saga, or every commit, for ever.
 async fn letter(life: u64, work: impl Future<Output = Input>) -> Letter {
     AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, |input| Letter::Tell { life, input })
+}
+
+/// One that has nothing in memory, and knows whether a newer program is at work: what it cannot read is for that one.
+pub(super) async fn orchestrator(
+    store: &dyn Store,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Orchestrator, StoreError> {
+    let mut orchestrator = Orchestrator::new(settings.clone(), now, fastrand::u64(..));
+    orchestrator.handle(now, Input::Newer(store.newest_format().await? > FORMAT));
+    Ok(orchestrator)
 }
 
 fn refuse(caller: oneshot::Sender<Result<Reply, EngineError>>, error: EngineError) {

@@ -30,6 +30,7 @@ pub(super) enum Answer {
     Unreadable,
     Conflict(String),
     MovedOn,
+    ForNewer,
     Failed(String),
 }
 
@@ -156,6 +157,7 @@ impl Answer {
             EngineError::Unreadable(_) => Answer::Unreadable,
             EngineError::Conflict(why) => Answer::Conflict(why.clone()),
             EngineError::MovedOn => Answer::MovedOn,
+            EngineError::ForNewer(_) => Answer::ForNewer,
             error => Answer::Failed(error.to_string()),
         }
     }
@@ -168,6 +170,7 @@ impl Answer {
             Ok(Answer::Unreadable) => Err(EngineError::Unreadable(saga)),
             Ok(Answer::Conflict(why)) => Err(EngineError::Conflict(why)),
             Ok(Answer::MovedOn) => Err(EngineError::MovedOn),
+            Ok(Answer::ForNewer) => Err(EngineError::ForNewer(saga)),
             Ok(Answer::Failed(why)) => Err(EngineError::Store(StoreError::Unavailable(why.into()))),
             Err(error) => Err(EngineError::Store(StoreError::Unavailable(
                 format!("the other orchestrator's answer is not understood: {error}").into(),

@@ -6,7 +6,6 @@
 #[cfg(test)]
 mod tests;
 
-use super::driver::Clock;
 use amends_core::time::Timestamp;
 use amends_store::{Forget, Incarnation, Store, StoreError};
 use std::sync::Arc;
@@ -24,7 +23,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Who looks after how much a store holds.
 pub(super) struct Retention {
     pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Clock,
     /// For how long a finished saga is kept; `None` for ever.
     pub(super) retention_ms: Option<u64>,
     /// The driver's incarnation: when there is none to be told of any more, the engine has ended.
@@ -52,7 +50,7 @@ impl Retention {
     }
 
     async fn round(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.store.time().await?;
         let finished_before = self.retention_ms.map(|retention_ms| Timestamp(now.0.saturating_sub(retention_ms)));
         let forgotten = match finished_before {
             Some(finished_before) => self.forget(now, finished_before).await,

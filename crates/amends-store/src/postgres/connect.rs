@@ -1,8 +1,8 @@
 //! Connections: how they are opened and secured, what is set on them, and how they are kept.
 
 use super::backend;
-use super::errors::{OpenError, whole};
-use super::failover::{NoUse, Witness};
+use super::errors::{Failure, OpenError, whole};
+use super::failover::{Identity, NoUse, Witness};
 use super::statements::{HOT, Sql};
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use rustls::pki_types::CertificateDer;
@@ -25,6 +25,8 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 
 /// How long a server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same where there are several, and one may be gone without a word: half the renewals of a lease would be late.
+const CONNECT_TIMEOUT_OF_EACH: Duration = Duration::from_secs(1);
 /// How often each host is tried, on average, before a connection to a fit one is given up.
 const TRIES_PER_HOST: usize = 4;
 /// A peer that is gone without a word is noticed within this time.
@@ -44,12 +46,14 @@ pub(super) struct Link {
     client: Client,
     /// The statements that are prepared on it; none behind a pooler.
     hot: BTreeMap<&'static str, Statement>,
+    /// Which server it led to at its beginning, if that says so.
+    server: Option<Identity>,
     /// Begins a transaction.
     begin: String,
     /// Whether a transaction may have been left open on it.
     is_spoilt: AtomicBool,
-    /// Whether a batch is sent in the expectation that all of it will be taken: not after one that was not.
-    expects_all: AtomicBool,
+    /// Whether some of the last batch was refused, so that some of the next may be.
+    was_refused: AtomicBool,
     /// Names the rows of `count` that are this connection's.
     pub(super) writer: Uuid,
 }
@@ -77,7 +81,7 @@ impl Connector {
         let address = format!("{place}?{}", others.join("&"));
         let mut config: Config = address.parse().map_err(|error: Error| refused(whole(&error)))?;
         if config.get_hosts().len() > 1 {
-            config.load_balance_hosts(LoadBalanceHosts::Random);
+            config.load_balance_hosts(LoadBalanceHosts::Random).connect_timeout(CONNECT_TIMEOUT_OF_EACH);
             if config.get_target_session_attrs() == TargetSessionAttrs::Any {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
@@ -118,7 +122,7 @@ impl Connector {
         // Which host is taken is chance: where one is unfit, as a primary that was replaced and came back, another may be fit.
         let mut tries = if hosts > 1 { hosts * TRIES_PER_HOST } else { 1 };
         loop {
-            let link = match &self.tls {
+            let mut link = match &self.tls {
                 Some(tls) => self.open_with(tls.clone()).await?,
                 None => self.open_with(NoTls).await?,
             };
@@ -126,7 +130,10 @@ impl Connector {
             match self.witness.examine(&link).await {
                 Err(NoUse::Unfit(_)) if tries > 0 => {}
                 Err(no_use) => return Err(no_use),
-                Ok(()) => return Ok(link),
+                Ok(server) => {
+                    link.server = server;
+                    return Ok(link);
+                }
             }
         }
     }
@@ -148,13 +155,14 @@ impl Connector {
         Ok(Link {
             client,
             hot: BTreeMap::new(),
+            server: None,
             begin: format!(
                 "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {timeout_ms}; \
                  SET LOCAL lock_timeout = {timeout_ms}; SET LOCAL statement_timeout = {}",
                 timeout_ms * 2
             ),
             is_spoilt: AtomicBool::new(false),
-            expects_all: AtomicBool::new(true),
+            was_refused: AtomicBool::new(false),
             writer: Uuid::now_v7(),
         })
     }
@@ -162,13 +170,14 @@ impl Connector {
 
 impl Link {
     /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
-    /// plans are made as if scanning were no choice. Behind a pooler the next transaction may be on another server's
-    /// connection, where none of this holds; there, statements are sent whole.
+    /// plans are made as if scanning were no choice. Statements are sent before it is known that the transaction has begun;
+    /// where it has not, each would be one of its own, and is refused. Behind a pooler the next transaction may be on another
+    /// server's connection, where none of this holds; there, statements are sent whole, and after that is known.
     async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
         let settings = format!(
             "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; \
              SET idle_in_transaction_session_timeout = {timeout_ms}; SET lock_timeout = {timeout_ms}; \
-             SET statement_timeout = {}",
+             SET statement_timeout = {}; SET default_transaction_read_only = on",
             timeout_ms * 2
         );
         self.client.batch_execute(&settings).await?;
@@ -176,7 +185,7 @@ impl Link {
             let statement = self.client.prepare_typed(sql.text, sql.types).await?;
             self.hot.insert(sql.name, statement);
         }
-        self.begin = "BEGIN".into();
+        self.begin = "BEGIN READ WRITE".into();
         Ok(())
     }
 
@@ -197,7 +206,7 @@ impl Link {
         }
     }
 
-    /// Runs a statement that is put together as it is needed.
+    /// Runs a statement that is put together as it is needed: one that reads, or a transaction has begun.
     pub(super) async fn query_text(&self, text: &str, values: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Error> {
         self.client.query_typed(text, values).await
     }
@@ -221,6 +230,14 @@ impl Link {
         Ok(())
     }
 
+    /// Does a transaction of one statement.
+    pub(super) async fn write_text(&self, text: &str, values: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Failure> {
+        self.begin().await?;
+        let rows = self.query_text(text, values).await?;
+        self.commit().await.map_err(Failure::at_commit)?;
+        Ok(rows)
+    }
+
     /// Undoes what was done since the transaction began. Where that fails the connection is not used again, and the server
     /// undoes it when it is closed.
     pub(super) async fn roll_back(&self) {
@@ -237,14 +254,14 @@ impl Link {
         self.is_spoilt.load(Ordering::Relaxed)
     }
 
-    /// Whether it is likely that all of a batch will be taken.
-    pub(super) fn expects_all(&self) -> bool {
-        self.expects_all.load(Ordering::Relaxed)
+    /// Whether some of the last batch was refused.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused.load(Ordering::Relaxed)
     }
 
-    /// Says whether all of a batch was taken.
-    pub(super) fn expect_all(&self, was_taken: bool) {
-        self.expects_all.store(was_taken, Ordering::Relaxed);
+    /// Remembers whether some of a batch was refused.
+    pub(super) fn set_refused(&self, was_refused: bool) {
+        self.was_refused.store(was_refused, Ordering::Relaxed);
     }
 
     /// Runs statements of a schema.
@@ -264,6 +281,12 @@ impl Manager for Connector {
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<NoUse> {
         if link.client.is_closed() || link.is_spoilt() {
             return Err(RecycleError::message("it is closed, or was left within a transaction"));
+        }
+        if self.witness.is_replaced(link.server.as_ref()) {
+            return Err(RecycleError::message("it leads to a server that was replaced"));
+        }
+        if link.is_pooled() && self.witness.is_in_doubt() {
+            self.witness.examine(link).await.map_err(RecycleError::Backend)?;
         }
         Ok(())
     }

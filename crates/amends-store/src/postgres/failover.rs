@@ -18,9 +18,16 @@ use uuid::Uuid;
 
 /// What identifies a server's history: the system, and how often a standby of it was promoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
+pub(super) struct Identity {
     system: i64,
+    /// In hexadecimal digits, always as many.
     timeline: String,
+}
+
+impl Identity {
+    fn is_older_than(&self, other: Option<&Identity>) -> bool {
+        other.is_some_and(|other| other.system == self.system && self.timeline < other.timeline)
+    }
 }
 
 /// Which server was seen, and what it has acknowledged.
@@ -38,6 +45,8 @@ struct Seen {
     renewal: Option<(Incarnation, String)>,
     /// Commits since then: a saga, and the number of the first event.
     commits: VecDeque<(Uuid, i64)>,
+    /// Why the last server that was looked at is none to work on.
+    doubt: Option<String>,
 }
 
 /// Why a connection is of no use.
@@ -84,38 +93,64 @@ impl Witness {
         self.change(|seen| seen.commits.retain(|(saga, _)| !sagas.contains(saga)));
     }
 
-    /// Looks whether this connection leads to the store that was seen before, or to a successor of it.
-    pub(super) async fn examine(&self, link: &Link) -> Result<(), NoUse> {
-        let Some(now) = identity(link).await? else { return Ok(()) };
-        let seen = self.seen();
-        if let Some(before) = &seen.server {
-            if before.system != now.system {
-                return Err(NoUse::Unfit(format!(
-                    "this is another database system ({}) than the one that this process began with ({}); mend the address, \
-                     or start this server again if the other one is meant",
-                    now.system, before.system
-                )));
-            }
-            // It is written in hexadecimal digits, always as many.
-            if now.timeline < before.timeline {
-                return Err(NoUse::Unfit(format!(
-                    "this server's history (timeline {}) is older than what was seen before ({}): it was replaced by a \
-                     standby and must not take writes; stop it",
-                    now.timeline, before.timeline
-                )));
-            }
+    /// Looks whether this connection leads to the store that was seen before, or to a successor of it. Returns which server it is,
+    /// if that says so.
+    pub(super) async fn examine(&self, link: &Link) -> Result<Option<Identity>, NoUse> {
+        let examined = self.look(link).await;
+        match &examined {
+            Ok(identity) => self.change(|seen| {
+                seen.doubt = None;
+                // Another connection may have seen a later one meanwhile.
+                if !identity.as_ref().is_some_and(|identity| identity.is_older_than(seen.server.as_ref())) {
+                    seen.server = identity.clone().or(seen.server.take());
+                }
+            }),
+            Err(NoUse::Unfit(why)) => self.change(|seen| {
+                if seen.doubt.replace(why.clone()).as_ref() != Some(why) {
+                    tracing::error!("{why}");
+                }
+            }),
+            Err(NoUse::Broken(_)) => {}
         }
-        if let Some(missing) = missing(link, &seen).await? {
-            let why = format!(
-                "the store is behind what it has acknowledged: {missing} is not there. A standby was promoted that did not have \
-                 it, or a backup was put back. Nothing is done on it: bring back the server that has it, or start this server \
-                 again to go on without what is lost"
-            );
-            tracing::error!("{why}");
-            return Err(NoUse::Unfit(why));
+        examined
+    }
+
+    /// Whether the last server that was looked at was none to work on.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).doubt.is_some()
+    }
+
+    /// Whether a server was replaced by one that was seen since.
+    pub(super) fn is_replaced(&self, identity: Option<&Identity>) -> bool {
+        identity.is_some_and(|identity| identity.is_older_than(self.seen().server.as_ref()))
+    }
+
+    async fn look(&self, link: &Link) -> Result<Option<Identity>, NoUse> {
+        let (now, seen) = (identity(link).await?, self.seen());
+        match (&seen.server, &now) {
+            (Some(before), Some(now)) if before.system != now.system => Err(NoUse::Unfit(format!(
+                "this is another database system ({}) than the one that this process began with ({}); mend the address, or start \
+                 this server again if the other one is meant",
+                now.system, before.system
+            ))),
+            (Some(before), Some(now)) if now.is_older_than(Some(before)) => Err(NoUse::Unfit(format!(
+                "this server's history (timeline {}) is older than what was seen before ({}): it was replaced by a standby and \
+                 must not take writes; stop it",
+                now.timeline, before.timeline
+            ))),
+            (Some(before), None) => Err(NoUse::Unfit(format!(
+                "this server does not say which database system it is, and the one that this process began with did ({})",
+                before.system
+            ))),
+            (Some(_) | None, _) => match missing(link, &seen).await? {
+                Some(missing) => Err(NoUse::Unfit(format!(
+                    "the store is behind what it has acknowledged: {missing} is not there. A standby was promoted that did not \
+                     have it, or a backup was put back. Nothing is done on it: bring back the server that has it, or start this \
+                     server again to go on without what is lost"
+                ))),
+                None => Ok(now),
+            },
         }
-        self.change(|seen| seen.server = Some(now));
-        Ok(())
     }
 
     fn seen(&self) -> Seen {
@@ -160,10 +195,9 @@ fn told_nothing(error: Error) -> Result<Option<Identity>, NoUse> {
 /// What of the things seen last is not there.
 async fn missing(link: &Link, seen: &Seen) -> Result<Option<String>, Error> {
     if let Some((me, until)) = &seen.renewal {
-        // One that others have taken over from has no lease any more.
         let text = "
-            SELECT 1 FROM amends.incarnation WHERE id = $1
-                AND (NOT live OR EXISTS (SELECT 1 FROM amends.lease WHERE incarnation = $1 AND expires_at >= $2::timestamptz))";
+            SELECT 1 FROM amends.incarnation LEFT JOIN amends.lease ON lease.incarnation = incarnation.id
+            WHERE incarnation.id = $1 AND coalesce(lease.expires_at, incarnation.lease_until) >= $2::timestamptz";
         if link.query_text(text, &[(me, Type::UUID), (until, Type::TEXT)]).await?.is_empty() {
             return Ok(Some(format!("the lease of this process until {until}")));
         }

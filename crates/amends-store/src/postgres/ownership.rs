@@ -18,6 +18,8 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+/// For how long a newer program is waited for that has ended.
+const NEWER_BACK_SECONDS: u32 = 600;
 /// How many of a dead incarnation's sagas are handed out in one transaction.
 const RELEASE_BATCH: i64 = 1_000;
 
@@ -52,7 +54,7 @@ pub(super) async fn renew(link: &Link, me: Incarnation, lease: Duration) -> Resu
          WHERE incarnation = $1 AND EXISTS (SELECT 1 FROM amends.incarnation WHERE id = $1 AND live)
          RETURNING {NOW_MS}, expires_at::text"
     );
-    let renewed = link.query_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
+    let renewed = link.write_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
     match renewed.first() {
         Some(row) => Ok((rows::time_at(row, 0)?, row.try_get(1)?)),
         None => Err(Failure::Refused(StoreError::Fenced)),
@@ -90,9 +92,13 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
     Ok(taken_over)
 }
 
+/// One that has ended a short while ago counts as well: it is started again, perhaps, and the old ones are not to judge meanwhile.
 pub(super) async fn newest_format(link: &Link) -> Result<u32, Failure> {
-    let text = "SELECT coalesce(max(format), 0) FROM amends.incarnation WHERE live";
-    let newest: i64 = link.query_text(text, &[]).await?[0].try_get(0)?;
+    let text = format!(
+        "SELECT coalesce(max(format), 0) FROM amends.incarnation
+         WHERE live OR lease_until > clock_timestamp() - {NEWER_BACK_SECONDS} * interval '1 second'"
+    );
+    let newest: i64 = link.query_text(&text, &[]).await?[0].try_get(0)?;
     Ok(u32::try_from(newest).unwrap_or(u32::MAX))
 }
 
@@ -104,7 +110,11 @@ async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
     let found = link.query_text(lock, &[(&whom, Type::UUID)]).await?;
     let was_live: bool = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
     // A renewal at the same moment waits for this row, and then finds none.
-    let expired = "DELETE FROM amends.lease WHERE incarnation = $1 AND expires_at < clock_timestamp()";
+    let expired = "
+        WITH expired AS (
+            DELETE FROM amends.lease WHERE incarnation = $1 AND expires_at < clock_timestamp() RETURNING expires_at
+        )
+        UPDATE amends.incarnation SET lease_until = expired.expires_at FROM expired WHERE id = $1";
     link.query_text(expired, &[(&whom, Type::UUID)]).await?;
     let dead = "
         UPDATE amends.incarnation SET live = false
@@ -158,7 +168,10 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
     let give_back = "
         UPDATE amends.message SET receiver = NULL, visible_at = least(visible_at, $2) WHERE receiver = $1";
     link.query_text(give_back, &[(&whom, Type::UUID), (&columns::time(now), Type::INT8)]).await?;
-    link.query_text("DELETE FROM amends.lease WHERE incarnation = $1", &[(&whom, Type::UUID)]).await?;
+    let end = "
+        WITH ended AS (DELETE FROM amends.lease WHERE incarnation = $1 RETURNING expires_at)
+        UPDATE amends.incarnation SET lease_until = ended.expires_at FROM ended WHERE id = $1";
+    link.query_text(end, &[(&whom, Type::UUID)]).await?;
     // Whoever left something there finds out that nobody has answered it.
     let unanswered = "DELETE FROM amends.inbox WHERE incarnation = $1 AND answer IS NULL";
     link.query_text(unanswered, &[(&whom, Type::UUID)]).await?;
@@ -261,7 +274,7 @@ pub(super) async fn leave(link: &Link, item: &Item) -> Result<(), Failure> {
         INSERT INTO amends.inbox (id, incarnation, saga, body) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
     let values: [(Value<'_>, Type); 4] =
         [(&item.id, Type::UUID), (&item.to, Type::UUID), (&item.saga, Type::UUID), (&item.body, Type::BYTEA)];
-    link.query_text(put, &values).await.map_err(Failure::at_commit)?;
+    link.write_text(put, &values).await?;
     Ok(())
 }
 
@@ -276,7 +289,7 @@ pub(super) async fn inbox(link: &Link, me: Incarnation) -> Result<Vec<Item>, Fai
 
 pub(super) async fn answer(link: &Link, item: Uuid, answer: &[u8]) -> Result<(), Failure> {
     let text = "UPDATE amends.inbox SET answer = $2 WHERE id = $1 AND answer IS NULL";
-    link.query_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await.map_err(Failure::at_commit)?;
+    link.write_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await?;
     Ok(())
 }
 
@@ -286,6 +299,6 @@ pub(super) async fn collect(link: &Link, item: Uuid, patience: Patience) -> Resu
         Patience::GiveUp => "",
     };
     let text = format!("DELETE FROM amends.inbox WHERE id = $1 {condition} RETURNING answer");
-    let collected = link.query_text(&text, &[(&item, Type::UUID)]).await.map_err(Failure::at_commit)?;
+    let collected = link.write_text(&text, &[(&item, Type::UUID)]).await?;
     Ok(collected.first().map(|row| row.try_get(0)).transpose()?.flatten())
 }

@@ -1,4 +1,5 @@
-//! The statements that every commit needs, over arrays: one statement for a whole batch.
+//! The statements that every commit needs, over arrays: one statement for a whole batch. Those that are sure, or about all of
+//! a batch, divide by nothing where something is left out; no other does.
 
 use tokio_postgres::types::Type;
 

@@ -68,7 +68,7 @@ kinds! {
     OTHER_NAME "other-name" 422 "The definition has another name"
     CONFLICT "conflict" 409 "The state does not allow it"
     // What is wrong here and not there.
-    BUSY_SAGA "busy-saga" 503 "Another orchestrator is working on the saga"
+    BUSY_SAGA "busy-saga" 503 "Somebody else is working on the saga"
     OVERLOADED "overloaded" 503 "Too many sagas are in flight"
     STOPPING "stopping" 503 "The server is stopping"
     STORE_UNAVAILABLE "store-unavailable" 503 "The store is not available"

@@ -203,6 +203,7 @@ fn stores() {
     for (given, shown) in [
         ("postgres://amends:secret@db/amends", "postgres://amends:***@db/amends"),
         ("postgres://amends:sec:ret@a:1,b:2/amends?x=y", "postgres://amends:***@a:1,b:2/amends?x=y"),
+        ("postgres://amends:12/3?4@a/amends", "postgres://amends:***@a/amends"),
         ("postgres://amends@a,b/amends", "postgres://amends@a,b/amends"),
         ("postgres://a:5432/amends?user=me&password=secret", "postgres://a:5432/amends?user=me&password=***"),
     ] {

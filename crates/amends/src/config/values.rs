@@ -91,8 +91,9 @@ fn without_password(address: &str) -> String {
 /// it may be no URL.
 fn parts(address: &str) -> (&str, &str, &str) {
     let begin = address.find("://").map_or(0, |at| at + 3);
-    let end = address[begin..].find(['/', '?']).map_or(address.len(), |at| begin + at);
-    let host = address[begin..end].rfind('@').map_or(begin, |at| begin + at + 1);
+    // A password may hold anything, and none of it is to be taken for a host.
+    let host = address.rfind('@').map_or(begin, |at| at + 1);
+    let end = address[host..].find(['/', '?']).map_or(address.len(), |at| host + at);
     (&address[..host], &address[host..end], &address[end..])
 }
 

@@ -3,15 +3,15 @@ use amends_core::machine::Status;
 use amends_store::{Birth, Commit, MemoryStore, Processes, Rest, Row, SagaQuery, StoredEvents, Views};
 
 const DAY_MS: u64 = 24 * 3_600_000;
-const NOW: Timestamp = Timestamp(100 * DAY_MS);
 const ME: Incarnation = Uuid::from_u128(0xA);
 
-/// A store with so many sagas that ended on a day, beside one that never did.
+/// A store with so many sagas that ended so many days ago, beside one that never did.
 async fn store(finished: &[(u64, u128)]) -> Arc<MemoryStore> {
     let store = MemoryStore::new(Processes::One);
+    let now = store.time().await.expect("a memory store knows the time");
+    let days_ago = |days: u64| Rest::Finished(Timestamp(now.0 - days * DAY_MS));
     store.enlist(ME, Timestamp(0)).await.expect("a fresh incarnation can enlist");
-    let ended =
-        finished.iter().flat_map(|(day, count)| (0..*count).map(move |_| Rest::Finished(Timestamp(day * DAY_MS))));
+    let ended = finished.iter().flat_map(|(day, count)| (0..*count).map(move |_| days_ago(*day)));
     let births = ended.chain([Rest::Parked]).zip(1..).map(|(rest, number)| birth(number, rest));
     store.commit(ME, births.collect()).await.expect("a live incarnation can commit");
     Arc::new(store)
@@ -40,7 +40,7 @@ fn birth(number: u128, rest: Rest) -> Commit {
 
 fn retention(store: &Arc<MemoryStore>, retention_ms: Option<u64>) -> (Retention, watch::Sender<Incarnation>) {
     let (engine, me) = watch::channel(ME);
-    (Retention { store: store.clone(), clock: Clock::start(NOW), retention_ms, me }, engine)
+    (Retention { store: store.clone(), retention_ms, me }, engine)
 }
 
 async fn count(store: &MemoryStore) -> usize {
@@ -50,7 +50,7 @@ async fn count(store: &MemoryStore) -> usize {
 /// However many they are, and nobody else.
 #[tokio::test]
 async fn a_round_forgets_all_that_ended_long_ago() {
-    let store = store(&[(9, BATCH as u128 + 1), (11, 3)]).await;
+    let store = store(&[(91, BATCH as u128 + 1), (89, 3)]).await;
     let (retention, _engine) = retention(&store, Some(90 * DAY_MS));
     retention.round().await.expect("a memory store forgets");
     assert_eq!(count(&store).await, 3 + 1);
@@ -60,7 +60,7 @@ async fn a_round_forgets_all_that_ended_long_ago() {
 
 #[tokio::test]
 async fn without_a_retention_nothing_is_forgotten() {
-    let store = store(&[(0, 3)]).await;
+    let store = store(&[(900, 3)]).await;
     for retention_ms in [None, Some(1_000 * DAY_MS)] {
         let (retention, _engine) = retention(&store, retention_ms);
         retention.round().await.expect("there is nothing to do");

@@ -14,6 +14,8 @@ CREATE TABLE amends.incarnation (
     live boolean NOT NULL,
     -- Of what its program keeps here. While a newer one is alive, what cannot be read may be for that one.
     format bigint NOT NULL DEFAULT 0,
+    -- Until when its lease was to run, once it has none any more.
+    lease_until timestamptz,
     -- A dead one's sagas are handed out in batches; when none is left there is nothing more to look for.
     released boolean NOT NULL
 );
