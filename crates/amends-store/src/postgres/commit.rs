@@ -15,8 +15,8 @@ use super::connect::Link;
 use super::errors::Failure;
 use super::flight::{Flight, Place, column, values};
 use super::statements::{
-    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, JUDGE_ALL, PUT_ALL_BIRTHS,
-    PUT_ALL_EVENTS, PUT_BIRTHS, PUT_COUNTS, PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED, Sql,
+    CHANGE_UNFINISHED, DELETE_SAGAS, DELETE_UNFINISHED, FIND_REFUSED, FIND_WRITTEN, JUDGE, PUT_BIRTHS, PUT_COUNTS,
+    PUT_EVENTS, PUT_FINISHED, PUT_UNFINISHED,
 };
 use super::{rows, text, writes};
 use crate::columns;
@@ -43,27 +43,22 @@ pub(super) async fn commit(
     Ok(outcomes)
 }
 
-/// Commits all of a batch in one flight, or nothing. Returns whether it did.
+/// Commits all of a batch by one statement, or nothing. Returns whether it did.
 async fn commit_all(link: &Link, me: Incarnation, batch: &[Commit]) -> Result<bool, Failure> {
     let commits: Vec<&Commit> = batch.iter().collect();
-    let mut flight = Flight::begin_surely(link, me);
-    add_births(&mut flight, &PUT_ALL_BIRTHS, &commits);
-    add_events(&mut flight, &PUT_ALL_EVENTS, me, &commits);
-    add_question(&mut flight, &JUDGE_ALL, me, &commits);
+    let mut flight = Flight::fenced(link, me);
+    add_decisions(&mut flight, me, &commits);
     add_rows(&mut flight, me, &commits);
     writes::add(&mut flight, &commits);
     add_counts(&mut flight, link, &commits);
     if failpoint!(async TransactionWritten) {
         return Err(Failure::Refused(StoreError::Unavailable("failpoint transaction.written".into())));
     }
-    match flight.commit().await {
-        Ok(()) => {
-            failpoint!(async TransactionCommitted);
-            Ok(true)
-        }
-        Err(failure) if failure.is_doubt() => Ok(false),
-        Err(failure) => Err(failure),
+    let is_done = flight.at_once().await?;
+    if is_done {
+        failpoint!(async TransactionCommitted);
     }
+    Ok(is_done)
 }
 
 /// Commits what can be committed of a batch.
@@ -75,7 +70,8 @@ async fn commit_some(
     offer: Offer,
 ) -> Result<Vec<Outcome>, Failure> {
     let mut outcomes = vec![Outcome::Stale; batch.len()];
-    let mut flight = Flight::begin(link, me);
+    link.begin().await?;
+    let mut flight = Flight::fenced(link, me);
     for wave in waves {
         let commits: Vec<&Commit> = wave.iter().map(|place| &batch[*place]).collect();
         let judged = judge(link, me, &commits, offer, flight).await?;
@@ -143,9 +139,7 @@ async fn judge<'a>(
     offer: Offer,
     mut flight: Flight<'a>,
 ) -> Result<Vec<Judged>, Failure> {
-    let births = add_births(&mut flight, &PUT_BIRTHS, commits);
-    let events = add_events(&mut flight, &PUT_EVENTS, me, commits);
-    let bare = add_question(&mut flight, &JUDGE, me, commits);
+    let [births, events, bare] = add_decisions(&mut flight, me, commits);
     let landed = flight.land().await?;
     let mut taken = BTreeSet::new();
     // Those that were born and find their double click's claim held were not to be.
@@ -186,7 +180,12 @@ async fn judge<'a>(
     Ok(judged.collect())
 }
 
-fn add_births<'a>(flight: &mut Flight<'a>, sql: &'static Sql, commits: &[&'a Commit]) -> Option<Place> {
+/// Adds what decides whether a commit is taken: births, events, and a question where there is neither.
+fn add_decisions<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> [Option<Place>; 3] {
+    [add_births(flight, commits), add_events(flight, me, commits), add_question(flight, me, commits)]
+}
+
+fn add_births<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) -> Option<Place> {
     let mut births: Vec<(&Commit, &Birth, &StoredEvents)> = commits
         .iter()
         .filter(|commit| commit.after == 0)
@@ -196,7 +195,7 @@ fn add_births<'a>(flight: &mut Flight<'a>, sql: &'static Sql, commits: &[&'a Com
     let dedupe = |birth: &'a Birth| birth.dedupe.as_ref();
     (!births.is_empty()).then(|| {
         flight.add(
-            sql,
+            &PUT_BIRTHS,
             values![
                 column(&births, |(commit, ..)| commit.saga),
                 column(&births, |(_, birth, _)| text::stored(&birth.definition)),
@@ -215,12 +214,7 @@ fn add_births<'a>(flight: &mut Flight<'a>, sql: &'static Sql, commits: &[&'a Com
 }
 
 /// Adds what happened in sagas that are there already.
-fn add_events<'a>(
-    flight: &mut Flight<'a>,
-    sql: &'static Sql,
-    me: Incarnation,
-    commits: &[&'a Commit],
-) -> Option<Place> {
+fn add_events<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
     let next: Vec<(&Commit, &StoredEvents)> = commits
         .iter()
         .filter(|commit| commit.birth.is_none())
@@ -228,7 +222,7 @@ fn add_events<'a>(
         .collect();
     (!next.is_empty()).then(|| {
         flight.add(
-            sql,
+            &PUT_EVENTS,
             values![
                 column(&next, |(commit, _)| commit.saga),
                 column(&next, |(commit, _)| columns::number(commit.after)),
@@ -242,17 +236,12 @@ fn add_events<'a>(
 }
 
 /// Commits that change the row alone are asked about, for there is nothing to add that could be left out.
-fn add_question<'a>(
-    flight: &mut Flight<'a>,
-    sql: &'static Sql,
-    me: Incarnation,
-    commits: &[&'a Commit],
-) -> Option<Place> {
+fn add_question<'a>(flight: &mut Flight<'a>, me: Incarnation, commits: &[&'a Commit]) -> Option<Place> {
     let bare: Vec<&Commit> =
         commits.iter().filter(|commit| commit.birth.is_none() && commit.events.is_none()).copied().collect();
     (!bare.is_empty()).then(|| {
         flight.add(
-            sql,
+            &JUDGE,
             values![column(&bare, |commit| commit.saga), column(&bare, |commit| columns::number(commit.after)), me,],
         )
     })

@@ -1,17 +1,17 @@
 //! Connections: how they are opened and secured, what is set on them, and how they are kept.
 
 use super::backend;
-use super::errors::{Failure, OpenError, whole};
+use super::errors::{OpenError, whole};
 use super::failover::{Identity, NoUse, Witness};
-use super::statements::{HOT, Sql};
+use super::statements::{HOT, Sql, united};
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::ConfigVerifierExt;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::config::{LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -27,6 +27,8 @@ pub(super) type Value<'a> = &'a (dyn ToSql + Sync);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same where there are several, and one may be gone without a word: half the renewals of a lease would be late.
 const CONNECT_TIMEOUT_OF_EACH: Duration = Duration::from_secs(1);
+/// How many of the statements that do what several would are kept prepared.
+const UNITED: usize = 64;
 /// How often each host is tried, on average, before a connection to a fit one is given up.
 const TRIES_PER_HOST: usize = 4;
 /// A peer that is gone without a word is noticed within this time.
@@ -46,6 +48,8 @@ pub(super) struct Link {
     client: Client,
     /// The statements that are prepared on it; none behind a pooler.
     hot: BTreeMap<&'static str, Statement>,
+    /// Statements that do what several would, by their names.
+    united: Mutex<BTreeMap<Vec<&'static str>, Statement>>,
     /// Which server it led to at its beginning, if that says so.
     server: Option<Identity>,
     /// Begins a transaction.
@@ -155,6 +159,7 @@ impl Connector {
         Ok(Link {
             client,
             hot: BTreeMap::new(),
+            united: Mutex::default(),
             server: None,
             begin: format!(
                 "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {timeout_ms}; \
@@ -170,22 +175,21 @@ impl Connector {
 
 impl Link {
     /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
-    /// plans are made as if scanning were no choice. Statements are sent before it is known that the transaction has begun;
-    /// where it has not, each would be one of its own, and is refused. Behind a pooler the next transaction may be on another
-    /// server's connection, where none of this holds; there, statements are sent whole, and after that is known.
+    /// plans are made as if scanning were no choice. Behind a pooler the next transaction may be on another server's
+    /// connection, where none of this holds; there, statements are sent whole.
     async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
         let settings = format!(
             "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; \
              SET idle_in_transaction_session_timeout = {timeout_ms}; SET lock_timeout = {timeout_ms}; \
-             SET statement_timeout = {}; SET default_transaction_read_only = on",
+             SET statement_timeout = {}",
             timeout_ms * 2
         );
         self.client.batch_execute(&settings).await?;
         for sql in HOT {
-            let statement = self.client.prepare_typed(sql.text, sql.types).await?;
+            let statement = self.client.prepare_typed(&sql.whole_text(), sql.types).await?;
             self.hot.insert(sql.name, statement);
         }
-        self.begin = "BEGIN READ WRITE".into();
+        self.begin = "BEGIN".into();
         Ok(())
     }
 
@@ -201,12 +205,38 @@ impl Link {
             Some(statement) => self.client.query(statement, values).await,
             None => {
                 let typed: Vec<(Value<'_>, Type)> = values.iter().copied().zip(sql.types.iter().cloned()).collect();
-                self.client.query_typed(sql.text, &typed).await
+                self.client.query_typed(&sql.whole_text(), &typed).await
             }
         }
     }
 
-    /// Runs a statement that is put together as it is needed: one that reads, or a transaction has begun.
+    /// Runs several statements as one; see [`united`].
+    pub(super) async fn query_united(&self, parts: &[&'static Sql], values: &[Value<'_>]) -> Result<(), Error> {
+        if self.is_pooled() {
+            let (text, types) = united(parts);
+            let typed: Vec<(Value<'_>, Type)> = values.iter().copied().zip(types).collect();
+            return self.client.query_typed(&text, &typed).await.map(drop);
+        }
+        let names: Vec<&'static str> = parts.iter().map(|sql| sql.name).collect();
+        let prepared = self.united.lock().unwrap_or_else(PoisonError::into_inner).get(&names).cloned();
+        let statement = match prepared {
+            Some(statement) => statement,
+            None => {
+                let (text, types) = united(parts);
+                let statement = self.client.prepare_typed(&text, &types).await?;
+                let mut united = self.united.lock().unwrap_or_else(PoisonError::into_inner);
+                // The server keeps a plan for each.
+                if united.len() == UNITED {
+                    united.clear();
+                }
+                united.insert(names, statement.clone());
+                statement
+            }
+        };
+        self.client.query(&statement, values).await.map(drop)
+    }
+
+    /// Runs a statement that is put together as it is needed.
     pub(super) async fn query_text(&self, text: &str, values: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Error> {
         self.client.query_typed(text, values).await
     }
@@ -228,14 +258,6 @@ impl Link {
         self.client.batch_execute("COMMIT").await?;
         self.is_spoilt.store(false, Ordering::Relaxed);
         Ok(())
-    }
-
-    /// Does a transaction of one statement.
-    pub(super) async fn write_text(&self, text: &str, values: &[(Value<'_>, Type)]) -> Result<Vec<Row>, Failure> {
-        self.begin().await?;
-        let rows = self.query_text(text, values).await?;
-        self.commit().await.map_err(Failure::at_commit)?;
-        Ok(rows)
     }
 
     /// Undoes what was done since the transaction began. Where that fails the connection is not used again, and the server

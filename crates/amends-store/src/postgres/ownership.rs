@@ -54,7 +54,7 @@ pub(super) async fn renew(link: &Link, me: Incarnation, lease: Duration) -> Resu
          WHERE incarnation = $1 AND EXISTS (SELECT 1 FROM amends.incarnation WHERE id = $1 AND live)
          RETURNING {NOW_MS}, expires_at::text"
     );
-    let renewed = link.write_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
+    let renewed = link.query_text(&text, &[(&me, Type::UUID), (&lease_ms, Type::INT8)]).await?;
     match renewed.first() {
         Some(row) => Ok((rows::time_at(row, 0)?, row.try_get(1)?)),
         None => Err(Failure::Refused(StoreError::Fenced)),
@@ -181,10 +181,10 @@ async fn release(link: &Link, whom: Incarnation, now: Timestamp) -> Result<(), F
 }
 
 pub(super) async fn claim(link: &Link, me: Incarnation, now: Timestamp, limit: usize) -> Result<Claimed, Failure> {
-    let mut flight = Flight::begin(link, me);
+    let mut flight = Flight::fenced(link, me);
     let taken = flight.add(&DUE, values![columns::time(now), columns::limit(limit), me]);
     let next = flight.add(&NEXT_DUE, values![]);
-    let landed = flight.land().await?;
+    let landed = flight.begin().await?;
     let mut due = Vec::new();
     for row in landed.rows(taken) {
         due.push((row.try_get::<_, i64>(1)?, row.try_get::<_, Uuid>(0)?));
@@ -202,9 +202,9 @@ pub(super) async fn claim(link: &Link, me: Incarnation, now: Timestamp, limit: u
 }
 
 pub(super) async fn acquire(link: &Link, me: Incarnation, id: Uuid) -> Result<Acquired, Failure> {
-    let mut flight = Flight::begin(link, me);
+    let mut flight = Flight::fenced(link, me);
     flight.add(&OWN, values![id, me]);
-    flight.land().await?;
+    flight.begin().await?;
     let found = reads::records(link, &[id]).await?.into_iter().next();
     failpoint!(async AcquireWritten);
     commit_of(link).await?;
@@ -219,7 +219,7 @@ pub(super) async fn acquire(link: &Link, me: Incarnation, id: Uuid) -> Result<Ac
 }
 
 pub(super) async fn receive(link: &Link, me: Incarnation, request: &Receive) -> Result<Received, Failure> {
-    let mut flight = Flight::begin(link, me);
+    let mut flight = Flight::fenced(link, me);
     let participant = text::stored(&request.participant).into_owned();
     let taken = flight.add(
         &READY,
@@ -232,7 +232,7 @@ pub(super) async fn receive(link: &Link, me: Incarnation, request: &Receive) -> 
         ],
     );
     let next = flight.add(&NEXT_MESSAGE, values![participant, me]);
-    let landed = flight.land().await?;
+    let landed = flight.begin().await?;
     let mut messages = Vec::new();
     for row in landed.rows(taken) {
         let (saga, step) = (row.try_get(0)?, text::read(row.try_get(1)?));
@@ -274,7 +274,7 @@ pub(super) async fn leave(link: &Link, item: &Item) -> Result<(), Failure> {
         INSERT INTO amends.inbox (id, incarnation, saga, body) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING";
     let values: [(Value<'_>, Type); 4] =
         [(&item.id, Type::UUID), (&item.to, Type::UUID), (&item.saga, Type::UUID), (&item.body, Type::BYTEA)];
-    link.write_text(put, &values).await?;
+    link.query_text(put, &values).await.map_err(Failure::at_commit)?;
     Ok(())
 }
 
@@ -289,7 +289,7 @@ pub(super) async fn inbox(link: &Link, me: Incarnation) -> Result<Vec<Item>, Fai
 
 pub(super) async fn answer(link: &Link, item: Uuid, answer: &[u8]) -> Result<(), Failure> {
     let text = "UPDATE amends.inbox SET answer = $2 WHERE id = $1 AND answer IS NULL";
-    link.write_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await?;
+    link.query_text(text, &[(&item, Type::UUID), (&answer, Type::BYTEA)]).await.map_err(Failure::at_commit)?;
     Ok(())
 }
 
@@ -299,6 +299,6 @@ pub(super) async fn collect(link: &Link, item: Uuid, patience: Patience) -> Resu
         Patience::GiveUp => "",
     };
     let text = format!("DELETE FROM amends.inbox WHERE id = $1 {condition} RETURNING answer");
-    let collected = link.write_text(&text, &[(&item, Type::UUID)]).await?;
+    let collected = link.query_text(&text, &[(&item, Type::UUID)]).await.map_err(Failure::at_commit)?;
     Ok(collected.first().map(|row| row.try_get(0)).transpose()?.flatten())
 }

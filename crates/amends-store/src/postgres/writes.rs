@@ -29,7 +29,10 @@ pub(super) fn add<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) {
             rounds[round].push((commit.saga, write));
         }
     }
-    for round in rounds {
+    for (number, round) in rounds.into_iter().enumerate() {
+        if number > 0 {
+            flight.keep_order();
+        }
         add_round(flight, &round);
     }
 }

@@ -1,7 +1,7 @@
 use super::super::connect::Connector;
 use super::super::failover::Witness;
 use super::super::reads::EVENTS;
-use super::super::statements::{FIND_WRITTEN, JUDGE, PUT_EVENTS, Sql};
+use super::super::statements::{FIND_WRITTEN, JUDGE, PLAIN, PUT_EVENTS, Sql};
 use super::*;
 use crate::{
     Birth, Commit, Forget, Incarnation, Outcome, PostgresOptions, PostgresStore, Rest, Row, Store, StoredEvents, Views,
@@ -195,7 +195,7 @@ async fn a_saga_is_looked_for_in_its_own_partition_alone() {
     let saga = born_in(period, 1);
     commit(&store, birth(saga, Rest::Owned)).await;
     link.run("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
-    let events = Sql { name: "events", text: EVENTS, types: &[Type::UUID_ARRAY] };
+    let events = Sql { name: "events", text: EVENTS, types: &[Type::UUID_ARRAY], ..PLAIN };
     let cases = [
         (&events, format!("'{{{saga}}}'")),
         (&FIND_WRITTEN, format!("'{saga}', 1")),
