@@ -1,11 +1,10 @@
 //! The commit: a batch of decisions in one transaction, by statements over arrays.
 //!
-//! Nearly always all of a batch is taken. So it is sent as one flight with the commit at its end, and each of the statements
-//! that decide fails where it would leave something out, which undoes all of it. Only then the batch is done with care, in two
-//! flights. The first fences this incarnation and adds sagas and events, leaving out what is to be refused, and what comes
-//! back says which commits were taken. The second writes what follows from those, and commits. Where a batch has several
-//! commits about one saga or key, which an engine does not do, they are done in waves, one after the other in the same
-//! transaction.
+//! Nearly always all of a batch is taken. So it is done by one statement, which fails where it would leave something out. Only
+//! then the batch is done with care, in two flights. The first fences this incarnation and adds sagas and events, leaving out
+//! what is to be refused, and what comes back says which commits were taken. The second writes what follows from those, and
+//! commits. Where a batch has several commits about one saga or key, which an engine does not do, they are done in waves, one
+//! after the other in the same transaction.
 //!
 //! A batch whose answer was lost is offered again. What was written then is recognised by its events, and counts as committed:
 //! nobody but the owner of a saga can have written them. A transaction that still hangs on the server holds its rows until it
