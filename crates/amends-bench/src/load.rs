@@ -118,7 +118,9 @@ impl State {
             let began = Instant::now();
             let completed = match subject {
                 Subject::Bare => perform(&mut connection, &order).await?,
-                Subject::Floor | Subject::Amends | Subject::Other => start(&mut connection, &order).await?,
+                Subject::Floor | Subject::Amends | Subject::Other | Subject::Several | Subject::Read => {
+                    start(&mut connection, &order).await?
+                }
             };
             ensure!(completed != order.refuse, "{} ended as it should not", order.id);
             self.finished.borrow_mut().took_us.push(began.elapsed().as_micros() as u32);

@@ -4,6 +4,7 @@ mod age;
 mod floor;
 mod http;
 mod load;
+mod readers;
 mod recovery;
 mod report;
 mod shop;

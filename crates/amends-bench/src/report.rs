@@ -137,10 +137,9 @@ impl fmt::Display for Report {
                 0 => "all succeed".to_owned(),
                 one_in => format!("one in {one_in} refused"),
             };
-            let store = match (case.store, case.instances) {
-                (Kind::Sqlite, _) => "SQLite".to_owned(),
-                (Kind::Postgres, 1) => "PostgreSQL, 1 instance".to_owned(),
-                (Kind::Postgres, instances) => format!("PostgreSQL, {instances} instances"),
+            let store = match case.store {
+                Kind::Sqlite => "SQLite",
+                Kind::Postgres => "PostgreSQL",
             };
             let Case { in_flight, latency_ms, .. } = case;
             writeln!(f, "\n{in_flight} in flight, services answer after {latency_ms} ms, {mix}; {store}")?;
@@ -155,14 +154,18 @@ impl fmt::Display for Report {
                 writeln!(f)?;
             }
             let compared = [
-                (Subject::Floor, "amends / durable floor"),
-                (Subject::Bare, "amends / bare floor"),
-                (Subject::Other, "amends / other build"),
+                (Subject::Amends, Subject::Floor, "amends / durable floor".to_owned()),
+                (Subject::Amends, Subject::Bare, "amends / bare floor".to_owned()),
+                (Subject::Amends, Subject::Other, "amends / other build".to_owned()),
+                (Subject::Several, Subject::Amends, format!("{} instances / one", case.instances)),
+                (Subject::Read, Subject::Amends, format!("{} readers / none", case.readers)),
             ];
-            for (to, name) in compared.into_iter().filter(|(to, _)| subjects.contains_key(to)) {
+            for (of, to, name) in
+                compared.into_iter().filter(|(of, to, _)| [of, to].iter().all(|one| subjects.contains_key(one)))
+            {
                 write!(f, "  {name:<22}")?;
                 for (_, figure, _) in FIGURES {
-                    match ratio(subjects, Subject::Amends, to, figure) {
+                    match ratio(subjects, of, to, figure) {
                         Some(ratio) => write!(f, "{ratio:>14.2}")?,
                         None => write!(f, "{:>14}", "")?,
                     }

@@ -25,6 +25,10 @@ pub enum Subject {
     Amends,
     /// Another build of it.
     Other,
+    /// Several servers of it on one store.
+    Several,
+    /// One, while others read from it as fast as they can.
+    Read,
 }
 
 impl fmt::Display for Subject {
@@ -34,6 +38,8 @@ impl fmt::Display for Subject {
             Subject::Floor => "durable floor",
             Subject::Amends => "amends",
             Subject::Other => "other build",
+            Subject::Several => "several instances",
+            Subject::Read => "amends, read from",
         })
     }
 }

@@ -2,6 +2,7 @@
 //! does falls on all of them.
 
 use crate::load::{Load, read_ledger};
+use crate::readers::Readers;
 use crate::report::{Measured, Report};
 use crate::store::{Kind, Store, Stores};
 use crate::subject::{Amends, Program, Subject};
@@ -15,7 +16,7 @@ pub struct Options {
     /// Where the sagas are kept
     #[arg(long, value_enum, default_value_t = Kind::Sqlite)]
     store: Kind,
-    /// How many servers share the load; more than one need PostgreSQL
+    /// Measures besides how so many servers on one store share the load; they need PostgreSQL
     #[arg(long, default_value_t = 1)]
     instances: usize,
     /// Sagas in flight at once
@@ -36,6 +37,9 @@ pub struct Options {
     /// How long each runs before it is measured, in seconds
     #[arg(long, default_value_t = 1.0)]
     warm_up: f64,
+    /// Measures besides how the sagas fare while so many readers list, search and count as fast as they can
+    #[arg(long, default_value_t = 0)]
+    readers: usize,
     /// Another build of the server, to be measured beside the first
     #[arg(long)]
     other: Option<PathBuf>,
@@ -49,8 +53,10 @@ pub struct Options {
 pub struct Case {
     /// Where the sagas are kept.
     pub store: Kind,
-    /// How many Amends servers share the load; the durable floor is always one.
+    /// How many servers share the load where there are several.
     pub instances: usize,
+    /// How many readers there are where there are any.
+    pub readers: usize,
     /// How late the services answer, in milliseconds.
     pub latency_ms: u64,
     /// One saga in so many is refused; none if 0.
@@ -67,6 +73,8 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     let mut report = Report::default();
     let mut subjects = vec![Subject::Bare, Subject::Floor, Subject::Amends];
     subjects.extend(options.other.as_ref().map(|_| Subject::Other));
+    subjects.extend((options.instances > 1).then_some(Subject::Several));
+    subjects.extend((options.readers > 0).then_some(Subject::Read));
     for round in 0..options.rounds {
         for latency_ms in &options.latency {
             let services = Program::role(&["services", "--latency", &latency_ms.to_string()])?;
@@ -94,10 +102,11 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
 
 impl Options {
     fn cases(&self, latency_ms: u64) -> impl Iterator<Item = Case> {
-        let Options { store, instances, .. } = *self;
+        let Options { store, instances, readers, .. } = *self;
         let each = move |refused: &u64| {
             let refused = *refused;
-            let case = move |in_flight: &usize| Case { store, instances, latency_ms, refused, in_flight: *in_flight };
+            let case =
+                move |in_flight: &usize| Case { store, instances, readers, latency_ms, refused, in_flight: *in_flight };
             self.in_flight.iter().map(case)
         };
         self.refused.iter().flat_map(each)
@@ -112,8 +121,8 @@ fn start(
     services: &Program,
     subject: Subject,
 ) -> anyhow::Result<Vec<Program>> {
-    let all = |amends: &Amends| {
-        let each = (0..options.instances).map(|_| Ok(amends.start(store, services.address)?.0));
+    let some = |amends: &Amends, count: usize| {
+        let each = (0..count).map(|_| Ok(amends.start(store, services.address)?.0));
         each.collect::<anyhow::Result<Vec<_>>>()
     };
     match subject {
@@ -122,8 +131,9 @@ fn start(
             let arguments = ["floor", "--store", &store.address(), "--services", &services.address.to_string()];
             Ok(vec![Program::role(&arguments)?])
         }
-        Subject::Amends => all(amends),
-        Subject::Other => all(&Amends { binary: options.other.clone().context("there is no other build")? }),
+        Subject::Amends | Subject::Read => some(amends, 1),
+        Subject::Several => some(amends, options.instances),
+        Subject::Other => some(&Amends { binary: options.other.clone().context("there is no other build")? }, 1),
     }
 }
 
@@ -141,13 +151,17 @@ async fn measure(
     };
     read_ledger(services.address).await?;
 
-    let Case { refused, in_flight, .. } = case;
+    let Case { refused, in_flight, readers, .. } = case;
+    let reading = (subject == Subject::Read).then(|| Readers::start(addresses[0], readers));
     let running = Load { subject, addresses, in_flight, refused }.start(u64::MAX);
     running.observe(Duration::from_secs_f64(options.warm_up)).await;
     let before = store.usage(servers)?;
     let (finished, time) = running.observe(Duration::from_secs_f64(options.seconds)).await;
     let after = store.usage(servers)?;
     let expected = running.stop().await?;
+    if let Some(reading) = reading {
+        eprintln!("{} answers to readers", reading.stop()?);
+    }
     let ledger = read_ledger(services.address).await?;
     ensure!(ledger == expected, "{subject}, {case:?}: the services did {ledger:?}, and {expected:?} was to be done");
     Ok(Measured::new(finished, time, before, after))

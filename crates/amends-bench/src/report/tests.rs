@@ -8,7 +8,7 @@ use crate::throughput::Case;
 use crate::usage::Usage;
 use std::time::Duration;
 
-const CASE: Case = Case { store: Kind::Sqlite, instances: 1, latency_ms: 0, refused: 0, in_flight: 1 };
+const CASE: Case = Case { store: Kind::Sqlite, instances: 1, readers: 0, latency_ms: 0, refused: 0, in_flight: 1 };
 
 fn measured(sagas_per_s: f64) -> Measured {
     let took_us = vec![1_000; sagas_per_s as usize];
