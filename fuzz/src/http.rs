@@ -4,7 +4,7 @@
 //! `{saga}`, `{stuck}` and `{letter}` stand for what the server holds. Whatever is asked, the answer is no server error, and
 //! what is refused leaves nothing behind.
 
-use amends::api::{App, Followers, Health, HttpMetrics, router};
+use amends::api::{App, Followers, Health, HttpMetrics, Reading, router};
 use amends_core::lint;
 use amends_engine::{Engine, EngineOptions, Participant, Settings, StartRequest};
 use amends_store::{AuditQuery, DeadLetterQuery, MemoryStore, Processes, StoreAndViews, Which};
@@ -257,6 +257,7 @@ async fn serve(
         engine,
         store,
         participants: vec!["nobody".to_owned()],
+        reading: Reading::default(),
         metrics: HttpMetrics::default(),
         listening: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
         hosts: Vec::new(),

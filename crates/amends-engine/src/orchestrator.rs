@@ -95,7 +95,7 @@ impl Orchestrator {
     /// An engine with nothing in memory. `seed` is where its chance comes from.
     #[must_use]
     pub fn new(settings: Settings, now: Timestamp, seed: u64) -> Orchestrator {
-        let commits = Commits::new(settings.commits_in_flight);
+        let commits = Commits::new(&settings);
         Orchestrator {
             lanes: Lanes::new(&settings, now),
             settings,

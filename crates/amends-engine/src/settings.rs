@@ -20,6 +20,8 @@ pub struct Settings {
     pub sweep_ms: u64,
     /// Batches of commits on their way to the store at once.
     pub commits_in_flight: usize,
+    /// How many commits must have gathered for another batch to go while one is on its way.
+    pub full_batch: usize,
     /// Sagas in memory above which no new one is accepted.
     pub live_sagas: usize,
     /// For how long a finished saga is kept before it is forgotten; `None` for ever.
@@ -74,6 +76,7 @@ impl Default for Settings {
             keep_ms: 10_000,
             sweep_ms: 500,
             commits_in_flight: 1,
+            full_batch: 128,
             live_sagas: 50_000,
             retention_ms: None,
             own_addresses: Vec::new(),

@@ -110,6 +110,7 @@ impl World {
             visibility_ms: 1_500,
             keep_ms: 500,
             commits_in_flight: plan.commits,
+            full_batch: 1,
             ..Settings::default()
         };
         for name in PARTICIPANTS {

@@ -127,8 +127,8 @@ pub trait Store: Send + Sync {
     /// in the order of the ids; several processes may do so at once.
     async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError>;
 
-    /// What a store needs done now and then, whoever does it: it makes room ahead of time, and gives back the room of sagas that
-    /// finished before this time and are all forgotten.
+    /// What a store needs done now and then, whoever does it: it makes room ahead of time, gives back the room of sagas that
+    /// finished before this time and are all forgotten, and keeps small what grows with time.
     async fn keep_up(&self, _finished_before: Option<Timestamp>) -> Result<(), StoreError> {
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod backend;
 mod commit;
+mod condense;
 mod connect;
 mod errors;
 mod failover;
@@ -361,7 +362,10 @@ impl Store for PostgresStore {
     }
 
     async fn keep_up(&self, finished_before: Option<Timestamp>) -> Result<(), StoreError> {
-        transact!(self.keepers, link => partitions::keep_up(link, finished_before))
+        transact!(self.keepers, link => async {
+            partitions::keep_up(link, finished_before).await?;
+            condense::condense(link).await
+        })
     }
 
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {

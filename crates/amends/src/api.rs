@@ -15,6 +15,7 @@ pub(crate) mod json;
 mod metrics;
 mod prefer;
 pub mod problem;
+mod reading;
 mod router;
 mod sagas;
 mod wire;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use follow::Followers;
 pub use metrics::HttpMetrics;
+pub use reading::Reading;
 pub use router::{openapi, router};
 
 use amends_engine::{Engine, EngineError, History, Snapshot};
@@ -45,6 +47,8 @@ pub struct App {
     pub participants: Vec<String>,
     /// Who follows which saga live.
     pub followers: Followers,
+    /// How much may be read.
+    pub reading: Reading,
     /// Counts of the API's own requests.
     pub metrics: HttpMetrics,
     /// Where the server listens.

@@ -11,7 +11,7 @@ mod patience;
 #[cfg(test)]
 mod tests;
 
-use crate::api::{App, Followers, Health, HttpMetrics, router};
+use crate::api::{App, Followers, Health, HttpMetrics, Reading, router};
 use crate::config::{Config, Postgres, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions, Secret};
@@ -81,6 +81,7 @@ impl Server {
             engine,
             store,
             participants,
+            reading: Reading::default(),
             metrics: HttpMetrics::default(),
             listening: address,
             hosts: config.http.hosts.clone(),

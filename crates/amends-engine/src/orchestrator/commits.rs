@@ -1,9 +1,11 @@
 //! What is decided and not durable yet: what gathers for the next batch, and the batches on their way to the store.
 //!
-//! A batch never waits to be filled: whatever has gathered goes as soon as there is a place for it. One that the store could
-//! not take is offered again, until it is known what became of it.
+//! Whatever has gathered goes as soon as nothing else is on its way, however little it is. Beside another batch goes only a
+//! full one: two halves cost the store nearly twice as much as the whole, and are not much sooner there. A batch that the store
+//! could not take is offered again, until it is known what became of it.
 
 use super::STORE_RETRY_MS;
+use crate::Settings;
 use amends_core::time::Timestamp;
 use amends_store::{Commit, Offer, StoreError};
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ pub type BatchId = u64;
 pub(super) struct Commits {
     /// How many batches may be on their way at once.
     most: usize,
+    /// How many commits make one that goes beside others.
+    full: usize,
     /// Decided, for the next batch. A saga has at most one commit in here and in all batches together.
     gathered: Vec<Commit>,
     batches: BTreeMap<BatchId, Batch>,
@@ -35,8 +39,16 @@ struct Batch {
 }
 
 impl Commits {
-    pub(super) fn new(most: usize) -> Commits {
-        Commits { most, gathered: Vec::new(), batches: BTreeMap::new(), next: 1, retry_at: None, outage: None }
+    pub(super) fn new(settings: &Settings) -> Commits {
+        Commits {
+            most: settings.commits_in_flight,
+            full: settings.full_batch,
+            gathered: Vec::new(),
+            batches: BTreeMap::new(),
+            next: 1,
+            retry_at: None,
+            outage: None,
+        }
     }
 
     pub(super) fn add(&mut self, commit: Commit) {
@@ -59,7 +71,8 @@ impl Commits {
                 self.outage = None;
             }
         }
-        if self.outage.is_none() && self.batches.len() < self.most && !self.gathered.is_empty() {
+        let enough = if self.batches.is_empty() { 1 } else { self.full };
+        if self.outage.is_none() && self.batches.len() < self.most && self.gathered.len() >= enough {
             let commits: Arc<[Commit]> = std::mem::take(&mut self.gathered).into();
             let batch = Batch { commits: commits.clone(), offer: Offer::First, has_failed: false };
             self.batches.insert(self.next, batch);
@@ -119,4 +132,46 @@ impl Commits {
 /// The starts among commits, and the others.
 fn starts_apart(commits: impl IntoIterator<Item = Commit>) -> (Vec<Commit>, Vec<Commit>) {
     commits.into_iter().partition(|commit| commit.birth.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amends_core::machine::Status;
+    use amends_store::{Rest, Row};
+    use uuid::Uuid;
+
+    fn commit(saga: u128) -> Commit {
+        Commit {
+            saga: Uuid::from_u128(saga),
+            after: 1,
+            birth: None,
+            events: None,
+            row: Row { status: Status::Running, paused: false, reason: None, rest: Rest::Owned },
+            changes_row: true,
+            writes: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+
+    /// How many commits are in the batch that is offered now, if one is.
+    fn offered(commits: &mut Commits) -> Option<usize> {
+        commits.offers(Timestamp(0)).first().map(|(.., batch)| batch.len())
+    }
+
+    #[test]
+    fn beside_a_batch_on_its_way_goes_only_a_full_one() {
+        let mut commits = Commits::new(&Settings { commits_in_flight: 2, full_batch: 3, ..Settings::default() });
+        commits.add(commit(1));
+        assert_eq!(offered(&mut commits), Some(1), "nothing else is on its way");
+        (2..=3).for_each(|saga| commits.add(commit(saga)));
+        assert_eq!(offered(&mut commits), None, "two are not enough");
+        commits.add(commit(4));
+        assert_eq!(offered(&mut commits), Some(3));
+        (5..=8).for_each(|saga| commits.add(commit(saga)));
+        assert_eq!(offered(&mut commits), None, "there are two");
+        commits.durable(1);
+        commits.durable(2);
+        assert_eq!(offered(&mut commits), Some(4));
+    }
 }

@@ -175,12 +175,12 @@ impl Connector {
 
 impl Link {
     /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
-    /// plans are made as if scanning were no choice. A scan that is none the less counts as so dear then that the server would
+    /// plans are made as if scanning were no choice, nor collecting what is to be sorted afterwards. A scan that is none the less counts as so dear then that the server would
     /// compile the plan, for many times the time that it runs. Behind a pooler the next transaction may be on another server's
     /// connection, where none of this holds; there, statements are sent whole.
     async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
         let settings = format!(
-            "SET enable_seqscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
              SET idle_in_transaction_session_timeout = {timeout_ms}; SET lock_timeout = {timeout_ms}; \
              SET statement_timeout = {}",
             timeout_ms * 2

@@ -91,23 +91,32 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
     }
     let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let columns = saga_columns!();
+    let status = query.status.map(Status::as_str);
     let text = match query.status {
-        None => format!("SELECT {columns} {FROM_SAGA} {} ORDER BY saga.id DESC LIMIT {limit}", filter.text),
-        Some(status) => {
-            let (table, other, usual) = match status {
-                Status::Completed | Status::Compensated => ("finished", "unfinished", Status::Completed),
-                Status::Running | Status::Compensating | Status::Stuck => ("unfinished", "finished", Status::Running),
+        // There are few of each but of the running ones, and those are few beside the finished. The saga is looked up for each:
+        // OFFSET keeps the server from beginning with the sagas, as it would where it does not know yet how many there are.
+        Some(Status::Compensated | Status::Running | Status::Compensating | Status::Stuck) if query.key.is_none() => {
+            let (table, other, usual) = match query.status {
+                Some(Status::Compensated) => ("finished", "unfinished", "completed"),
+                _ => ("unfinished", "finished", "running"),
             };
+            let status = status.unwrap_or_default();
             // The index on status leaves the usual one out, and is used only where the text says so too.
-            let rare =
-                if status == usual { String::new() } else { format!("AND {table}.status <> '{}'", usual.as_str()) };
+            let rare = if status == usual { String::new() } else { format!("AND {table}.status <> '{usual}'") };
             format!(
-                "SELECT {columns} FROM amends.{table} JOIN amends.saga ON saga.id = {table}.saga
-                 LEFT JOIN amends.{other} ON {other}.saga = saga.id
-                 {} AND {table}.saga < $1 AND {table}.status = '{}' {rare} ORDER BY {table}.saga DESC LIMIT {limit}",
-                filter.text,
-                status.as_str()
+                "SELECT {columns} FROM amends.{table}
+                 CROSS JOIN LATERAL (SELECT * FROM amends.saga {} AND saga.id = {table}.saga OFFSET 0) AS saga
+                 LEFT JOIN amends.{other} ON {other}.saga = {table}.saga
+                 WHERE {table}.saga < $1 AND {table}.status = '{status}' {rare} ORDER BY {table}.saga DESC LIMIT {limit}",
+                filter.text
             )
+        }
+        // Most are completed: they are found along the ids.
+        None | Some(_) => {
+            let has_status =
+                status.map(|status| format!("AND coalesce(unfinished.status, finished.status) = '{status}'"));
+            let (filter, has_status) = (&filter.text, has_status.unwrap_or_default());
+            format!("SELECT {columns} {FROM_SAGA} {filter} {has_status} ORDER BY saga.id DESC LIMIT {limit}")
         }
     };
     let found = link.query_text(&text, &filter.values()).await?;

@@ -120,7 +120,6 @@ pub(super) const PUT_BIRTHS: Sql = Sql {
         Type::BYTEA_ARRAY,
     ],
     is_whole: Some("(SELECT count(*) FROM put_births WHERE has_claim) = cardinality($1)"),
-    ..PLAIN
 };
 
 /// Events that follow the last one of a saga that is the incarnation's; all others are left out. Only a lost commit that still

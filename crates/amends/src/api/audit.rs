@@ -3,6 +3,7 @@
 use super::cursor::{self, List};
 use super::extract::{Parameters, saga_id};
 use super::problem::ApiProblem;
+use super::reading::Turn;
 use super::{Shared, wire};
 use amends_client::{AuditEntry, AuditQuery, Page, Problem};
 use amends_store as store;
@@ -23,6 +24,7 @@ use axum::extract::State;
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
+    _turn: Turn,
     Parameters(query): Parameters<AuditQuery>,
 ) -> Result<Json<Page<AuditEntry>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;

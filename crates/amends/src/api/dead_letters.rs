@@ -3,6 +3,7 @@
 use super::cursor::{self, List};
 use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
+use super::reading::Turn;
 use super::{Shared, sagas, wire};
 use amends_client::{DeadLetter, DeadLetterQuery, Decision, Effect, Page, Problem, Reason, ResolveDeadLetter};
 use amends_core::machine::{Operator, Settlement};
@@ -29,6 +30,7 @@ use uuid::Uuid;
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
+    _turn: Turn,
     Parameters(query): Parameters<DeadLetterQuery>,
 ) -> Result<Json<Page<DeadLetter>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;

@@ -1,6 +1,7 @@
 //! How the server is: for those who restart it, those who send it work, and those who count.
 
 use super::problem::{self, ApiProblem};
+use super::reading::Turn;
 use super::{Health, Shared, wire};
 use amends_client::{Problem, Statistics};
 use axum::Json;
@@ -55,9 +56,12 @@ pub(crate) async fn ready(State(app): State<Shared>) -> Result<&'static str, Api
     path = "/v1/statistics",
     operation_id = "get_statistics",
     tag = "operations",
-    responses((status = 200, description = "The counts", body = Statistics))
+    responses(
+        (status = 200, description = "The counts", body = Statistics),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
 )]
-pub(crate) async fn statistics(State(app): State<Shared>) -> Result<Json<Statistics>, ApiProblem> {
+pub(crate) async fn statistics(State(app): State<Shared>, _turn: Turn) -> Result<Json<Statistics>, ApiProblem> {
     Ok(Json(wire::statistics(&app.store.statistics().await?)))
 }
 

@@ -70,6 +70,7 @@ kinds! {
     // What is wrong here and not there.
     BUSY_SAGA "busy-saga" 503 "Somebody else is working on the saga"
     OVERLOADED "overloaded" 503 "Too many sagas are in flight"
+    TOO_MANY_READS "too-many-reads" 429 "More is read than there is time for"
     STOPPING "stopping" 503 "The server is stopping"
     STORE_UNAVAILABLE "store-unavailable" 503 "The store is not available"
     STORE_DAMAGED "store-damaged" 500 "The store is damaged"
@@ -124,7 +125,7 @@ impl IntoResponse for ApiProblem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         // Part of the body may still be on its way: what comes after it on this connection cannot be told apart.

@@ -3,6 +3,7 @@
 use super::cursor::{self, List};
 use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, checked_reason, saga_id};
 use super::problem::{self, ApiProblem};
+use super::reading::Turn;
 use super::{Shared, prefer, wire};
 use amends_client::{CompleteStep, Page, Problem, Reason, Saga, SagaQuery, SagaSummary};
 use amends_core::limits;
@@ -109,6 +110,7 @@ pub(crate) async fn get(State(app): State<Shared>, Segments(id): Segments<String
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
+    _turn: Turn,
     Parameters(query): Parameters<SagaQuery>,
 ) -> Result<Json<Page<SagaSummary>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;

@@ -1,0 +1,49 @@
+//! Keeping small what grows with time and not with sagas: the counts by the minute, and the incarnations that have ended.
+
+#[cfg(test)]
+mod tests;
+
+use super::commit_of;
+use super::connect::Link;
+use super::errors::Failure;
+use super::reads;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+const HOUR: i64 = 60;
+const DAY: i64 = 24 * HOUR;
+
+/// From which age on, in minutes, counts are kept for how many minutes together. The first only adds up what several
+/// connections have counted.
+const TIERS: [(i64, i64); 3] = [(HOUR, 1), (2 * DAY, HOUR), (35 * DAY, DAY)];
+
+/// Whoever reads meanwhile sees either all of the old rows or all of the new ones. Those of a time that long past are nobody's
+/// to write any more; if somebody does, they are added the next time.
+const ADD_UP: &str = "
+    WITH old AS (
+        DELETE FROM amends.count WHERE minute < $1 AND (writer <> $3 OR minute % $2 <> 0)
+        RETURNING minute - minute % $2 AS minute, definition, counter, value
+    )
+    INSERT INTO amends.count (minute, definition, counter, writer, value)
+    SELECT minute, definition, counter, $3, sum(value) FROM old GROUP BY minute, definition, counter
+    ORDER BY minute, definition, counter
+    ON CONFLICT (minute, definition, counter, writer) DO UPDATE SET value = count.value + excluded.value";
+
+/// An incarnation that is not there is as dead as one that is said to be; a process that was asleep for so long finds its
+/// lease missing.
+const FORGET_INCARNATIONS: &str = "
+    DELETE FROM amends.incarnation
+    WHERE NOT live AND released AND lease_until < clock_timestamp() - interval '35 days'";
+
+pub(super) async fn condense(link: &Link) -> Result<(), Failure> {
+    let now = i64::try_from(reads::time(link).await?.0 / 60_000).unwrap_or(i64::MAX);
+    link.begin().await?;
+    for (age, minutes) in TIERS {
+        // A whole number of the periods that are added up.
+        let before = (now - age) - (now - age) % minutes;
+        let values = [(&before as _, Type::INT8), (&minutes as _, Type::INT8), (&Uuid::nil() as _, Type::UUID)];
+        link.query_text(ADD_UP, &values).await?;
+    }
+    link.query_text(FORGET_INCARNATIONS, &[]).await?;
+    commit_of(link).await
+}
