@@ -147,7 +147,7 @@ impl PostgresStore {
                 .build()
                 .expect("a pool with a runtime can wait")
         };
-        Ok(PostgresStore {
+        let store = PostgresStore {
             writers: pool(options.writers),
             takers: pool(TAKERS),
             readers: pool(options.readers),
@@ -155,7 +155,20 @@ impl PostgresStore {
             keepers: pool(KEEPERS),
             lease: options.lease,
             witness,
-        })
+        };
+        store.warn_of_losses().await;
+        Ok(store)
+    }
+
+    /// What the server acknowledges may be lost when it crashes, where its settings say so. Tests want that.
+    async fn warn_of_losses(&self) {
+        let says = "SELECT name || ' = off' FROM pg_settings
+            WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'";
+        let Ok(link) = Lent::of(&self.writers).await else { return };
+        for row in link.query_text(says, &[]).await.unwrap_or_default() {
+            let setting: String = row.try_get(0).unwrap_or_default();
+            tracing::warn!("the database is set to {setting}: a crash of it may lose what it has acknowledged");
+        }
     }
 
     async fn offer(&self, me: Incarnation, batch: &[Commit], offer: Offer) -> Result<Vec<Outcome>, StoreError> {

@@ -176,13 +176,15 @@ impl Connector {
 impl Link {
     /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
     /// plans are made as if scanning were no choice, nor collecting what is to be sorted afterwards. A scan that is none the less counts as so dear then that the server would
-    /// compile the plan, for many times the time that it runs. Behind a pooler the next transaction may be on another server's
+    /// compile the plan, for many times the time that it runs. What was acknowledged must be durable, whatever the database or
+    /// the role is set to. Behind a pooler the next transaction may be on another server's
     /// connection, where none of this holds; there, statements are sent whole.
     async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
         let settings = format!(
             "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \
              SET idle_in_transaction_session_timeout = {timeout_ms}; SET lock_timeout = {timeout_ms}; \
-             SET statement_timeout = {}",
+             SET statement_timeout = {};
+             SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
             timeout_ms * 2
         );
         self.client.batch_execute(&settings).await?;
@@ -332,4 +334,24 @@ fn tls(roots: Option<&str>) -> Result<MakeRustlsConnect, String> {
         }
     };
     Ok(MakeRustlsConnect::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database that acknowledges what it may lose is not believed; one that waits for a standby as well is left at that.
+    #[tokio::test]
+    async fn what_is_acknowledged_is_durable_whatever_the_database_is_set_to() {
+        let url = test_postgres::database();
+        let database = url.rsplit('/').next().unwrap();
+        crate::PostgresStore::open(crate::PostgresOptions::new(&url)).await.unwrap();
+        for (set, taken) in [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")] {
+            test_postgres::execute(&url, &format!("ALTER DATABASE {database} SET synchronous_commit = {set}")).unwrap();
+            let connector = Connector::new(&url, Duration::from_secs(5), Arc::new(Witness::new(1))).unwrap();
+            let link = connector.create().await.unwrap();
+            let row = link.query_text("SELECT current_setting('synchronous_commit')", &[]).await.unwrap().remove(0);
+            assert_eq!(row.get::<_, String>(0), taken);
+        }
+    }
 }
