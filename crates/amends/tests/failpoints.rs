@@ -121,7 +121,8 @@ async fn a_server_that_ends_at_any_point_of_its_work_loses_nothing() {
         plan.push(Kill::At(point, any_meeting(point, &mut random)));
         plan.extend(recoveries.next().map(|point| Kill::At(point, 1)));
     }
-    campaign(&plan, &mut random).await;
+    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
+    campaign(&setting, &plan, &mut random).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +131,8 @@ async fn nobody_is_told_of_a_saga_before_it_is_durable() {
     let soon_after = |_| Kill::SoonAfter(Point::TransactionWritten, random.u64(15..40));
     let plan: Vec<Kill> = (0..10).map(soon_after).collect();
     // So many orders that most transactions have the start of a saga in them.
-    let found = end_again_and_again(&plan, "none", Duration::from_millis(5), &mut random).await;
+    let setting = Setting::start(&mut random, "none", SOON_VISIBLE).await;
+    let found = end_again_and_again(&setting, &plan, "none", Duration::from_millis(5), &mut random).await;
     eprintln!("{} kills: {found}", plan.len());
     assert_eq!(found.disagreements, Vec::<String>::new());
     assert!(found.interrupted > 0, "{found}");
@@ -142,7 +144,25 @@ async fn a_server_that_ends_at_any_point_of_its_start_or_stop_loses_nothing() {
     let mut plan: Vec<Kill> = points(Phase::New).into_iter().map(|point| Kill::At(point, 1)).collect();
     let rest = [points(Phase::Start), points(Phase::Stop)].concat();
     plan.extend(shuffled(rest, &mut random).into_iter().map(|point| Kill::At(point, 1)));
-    campaign(&plan, &mut random).await;
+    let setting = Setting::start(&mut random, "some", SOON_VISIBLE).await;
+    campaign(&setting, &plan, &mut random).await;
+}
+
+/// The server after it takes over what the dead one had when its lease has run out, and works beside it until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_on_postgresql_that_ends_at_any_point_loses_nothing() {
+    let mut random = seeded("CRASH_SEED");
+    let of_a_file = [Point::CommitWritten, Point::CheckpointBefore, Point::CheckpointAfter];
+    let rest = [points(Phase::Start), points(Phase::Work), points(Phase::Stop)].concat();
+    let rest = rest.into_iter().filter(|point| !of_a_file.contains(point)).collect();
+    let mut plan: Vec<Kill> = points(Phase::New).into_iter().map(|point| Kill::At(point, 1)).collect();
+    for point in shuffled(rest, &mut random) {
+        let nth = if phase(point) == Phase::Work { any_meeting(point, &mut random) } else { 1 };
+        plan.push(Kill::At(point, nth));
+    }
+    let setting = format!("{SOON_VISIBLE}\n[postgres]\nlease = \"1s\"");
+    let setting = Setting::start_on(&test_postgres::database(), &mut random, "some", &setting).await;
+    campaign(&setting, &plan, &mut random).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,7 +193,8 @@ async fn hundreds_of_kills() {
     while done < kills {
         let plan = plan(KILLS_OF_A_CAMPAIGN.min(kills - done), &mut random);
         let faults = if random.bool() { "some" } else { "many" };
-        let found = end_again_and_again(&plan, faults, BETWEEN_ORDERS, &mut random).await;
+        let setting = Setting::start(&mut random, faults, SOON_VISIBLE).await;
+        let found = end_again_and_again(&setting, &plan, faults, BETWEEN_ORDERS, &mut random).await;
         done += plan.len();
         retried += found.retried;
         for kill in &plan {
@@ -246,8 +267,8 @@ impl fmt::Display for Found {
 }
 
 /// Goes through a plan, and expects nothing to be wrong and enough to have happened.
-async fn campaign(plan: &[Kill], random: &mut Rng) {
-    let found = end_again_and_again(plan, "some", BETWEEN_ORDERS, random).await;
+async fn campaign(setting: &Setting, plan: &[Kill], random: &mut Rng) {
+    let found = end_again_and_again(setting, plan, "some", BETWEEN_ORDERS, random).await;
     eprintln!("{} kills: {found}", plan.len());
     assert_eq!(found.disagreements, Vec::<String>::new());
     // A campaign in which nothing turned back or no kill met a call in flight would show little.
@@ -256,14 +277,19 @@ async fn campaign(plan: &[Kill], random: &mut Rng) {
 
 /// Ends servers on one store by a plan, lets the last one finish all there is, and compares. `faults` is how
 /// unreliable the services are.
-async fn end_again_and_again(plan: &[Kill], faults: &str, between_orders: Duration, random: &mut Rng) -> Found {
-    let setting = Setting::start(random, faults, SOON_VISIBLE).await;
-    refuse_some_compensations(&setting, faults).await;
+async fn end_again_and_again(
+    setting: &Setting,
+    plan: &[Kill],
+    faults: &str,
+    between_orders: Duration,
+    random: &mut Rng,
+) -> Found {
+    refuse_some_compensations(setting, faults).await;
     let habits = Habits { between_orders, held: 0.5, retried: 0.2, ..Habits::default() };
-    let load = Load::start(&setting, habits, random);
+    let load = Load::start(setting, habits, random);
     for kill in plan {
         let began = Instant::now();
-        end(&setting, &load, *kill).await;
+        end(setting, &load, *kill).await;
         eprintln!("  {kill}: {} ms", began.elapsed().as_millis());
     }
     let server = setting.serve().await;
