@@ -6,6 +6,11 @@ use amends_core::time::Timestamp;
 use uuid::Uuid;
 
 const MS_PER_MINUTE: u64 = 60_000;
+const HOUR: i64 = 60;
+const DAY: i64 = 24 * HOUR;
+/// From which age on, in minutes, counts are kept for how many minutes together. The first only adds up what several
+/// connections have counted.
+const OLD: [(i64, i64); 3] = [(HOUR, 1), (2 * DAY, HOUR), (35 * DAY, DAY)];
 
 /// A time as it is stored: one past the end of time is the end of time.
 pub(crate) fn time(at: Timestamp) -> i64 {
@@ -31,6 +36,13 @@ pub(crate) fn first_id(at: Timestamp) -> Uuid {
 /// The minute that something is counted in, since the epoch.
 pub(crate) fn minute(count: &Count) -> u64 {
     count.at.0 / MS_PER_MINUTE
+}
+
+/// Up to which minute counts are kept for how many minutes together.
+pub(crate) fn old_minutes(now: Timestamp) -> [(i64, i64); 3] {
+    let now = number(now.0 / MS_PER_MINUTE);
+    // A whole number of the periods that are added up.
+    OLD.map(|(age, minutes)| ((now - age) - (now - age).rem_euclid(minutes), minutes))
 }
 
 pub(crate) fn counter(counter: Counter) -> &'static str {

@@ -160,6 +160,11 @@ impl Store for SqliteStore {
         self.writer.perform(move |writing| writes::forget(writing, &old)).await
     }
 
+    async fn keep_up(&self, _finished_before: Option<Timestamp>) -> Result<(), StoreError> {
+        let now = self.time().await?;
+        self.writer.perform(move |writing| writes::condense(writing, now)).await
+    }
+
     async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
         self.writer.perform(move |writing| writes::put_definition(writing, &definition)).await
     }

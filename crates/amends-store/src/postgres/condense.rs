@@ -7,15 +7,9 @@ use super::commit_of;
 use super::connect::Link;
 use super::errors::Failure;
 use super::reads;
+use crate::columns;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
-
-const HOUR: i64 = 60;
-const DAY: i64 = 24 * HOUR;
-
-/// From which age on, in minutes, counts are kept for how many minutes together. The first only adds up what several
-/// connections have counted.
-const TIERS: [(i64, i64); 3] = [(HOUR, 1), (2 * DAY, HOUR), (35 * DAY, DAY)];
 
 /// Whoever reads meanwhile sees either all of the old rows or all of the new ones. Those of a time that long past are nobody's
 /// to write any more; if somebody does, they are added the next time.
@@ -36,11 +30,9 @@ const FORGET_INCARNATIONS: &str = "
     WHERE NOT live AND released AND lease_until < clock_timestamp() - interval '35 days'";
 
 pub(super) async fn condense(link: &Link) -> Result<(), Failure> {
-    let now = i64::try_from(reads::time(link).await?.0 / 60_000).unwrap_or(i64::MAX);
+    let now = reads::time(link).await?;
     link.begin().await?;
-    for (age, minutes) in TIERS {
-        // A whole number of the periods that are added up.
-        let before = (now - age) - (now - age) % minutes;
+    for (before, minutes) in columns::old_minutes(now) {
         let values = [(&before as _, Type::INT8), (&minutes as _, Type::INT8), (&Uuid::nil() as _, Type::UUID)];
         link.query_text(ADD_UP, &values).await?;
     }

@@ -138,6 +138,29 @@ async fn counts_are_kept_under_the_minute_in_which_they_happened() {
     assert_eq!(kept, [(0, 2), (1, 3), (10, 1)]);
 }
 
+/// What is said of them is the same, and the recent ones are kept by the minute.
+#[tokio::test]
+async fn counts_are_added_up_when_they_are_old() {
+    const DAY: u64 = 24 * 60;
+    let Opened { store, directory, .. } = open().await;
+    let now = store.time().await.unwrap().0 / 60_000;
+    let connection = Connection::open(directory.path().join("amends.db")).unwrap();
+    for (days, minute) in [0, 1, 3, 40].into_iter().flat_map(|days| (0..DAY).map(move |minute| (days, minute))) {
+        let minute = (now - days * DAY - minute) as i64;
+        connection.execute("INSERT INTO count VALUES (?1, 'order', 'started', 1)", [minute]).unwrap();
+    }
+    for round in ["once", "again"] {
+        store.keep_up(None).await.unwrap();
+        assert_eq!(store.statistics().await.unwrap().started, 4 * DAY, "{round}");
+        let count = |text: &str| connection.query_row(text, [now as i64], |row| row.get::<_, i64>(0)).unwrap();
+        // The test may run over the end of a minute.
+        let recent = count("SELECT count(*) FROM count WHERE minute > ?1 - 2 * 1440 + 1");
+        let old = count("SELECT count(*) FROM count WHERE minute < ?1 - 2 * 1440 - 1");
+        assert!((2 * 1_440 - 3..=2 * 1_440).contains(&recent), "{round}: {recent}");
+        assert!((25..=29).contains(&old), "{round}: a row for each hour of one day, and for each of two days: {old}");
+    }
+}
+
 #[tokio::test]
 async fn a_poisoned_call_fails_alone() {
     let Opened { store, fatal, .. } = open().await;

@@ -79,6 +79,15 @@ pub(super) const TAKE_MESSAGE: &str = "
 pub(super) const NEXT_MESSAGE: &str =
     "SELECT visible_at FROM message WHERE participant = ?1 ORDER BY visible_at LIMIT 1";
 
+/// Adds the counts of several minutes to those of the first of them.
+const ADD_UP: [&str; 2] = [
+    "INSERT INTO count (minute, definition, counter, value)
+     SELECT minute - minute % ?2, definition, counter, sum(value) FROM count
+     WHERE minute < ?1 AND minute % ?2 <> 0 GROUP BY 1, 2, 3
+     ON CONFLICT DO UPDATE SET value = value + excluded.value",
+    "DELETE FROM count WHERE minute < ?1 AND minute % ?2 <> 0",
+];
+
 /// All that is kept of a saga, its row last.
 pub(super) const FORGET: [&str; 5] = [
     "DELETE FROM events WHERE saga = ?1",
@@ -335,6 +344,16 @@ pub(super) fn forget(writing: &mut Writing<'_>, sagas: &[Uuid]) -> Result<Vec<Uu
         }
     }
     Ok(sagas.to_vec())
+}
+
+/// Adds up counts that are old.
+pub(super) fn condense(writing: &mut Writing<'_>, now: Timestamp) -> Result<(), Failure> {
+    for (before, minutes) in columns::old_minutes(now) {
+        for text in ADD_UP {
+            writing.sql.prepare_cached(text)?.execute([before, minutes])?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefinition) -> Result<bool, Failure> {
