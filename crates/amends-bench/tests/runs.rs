@@ -26,8 +26,8 @@ fn throughput() {
 #[test]
 fn throughput_on_postgres() {
     let arguments = "--in-flight 3 --latency 0 --refused 10 --rounds 1 --seconds 0.3 --warm-up 0.1";
-    let table = run(&format!("throughput --store postgres --instances 2 {arguments}"));
-    for row in ["PostgreSQL, 2 instances", "durable floor", "amends / durable floor"] {
+    let table = run(&format!("throughput --store postgres --instances 2 --readers 2 {arguments}"));
+    for row in ["PostgreSQL", "amends / durable floor", "2 instances / one", "2 readers / none"] {
         assert!(table.contains(row), "{row}: {table}");
     }
 }

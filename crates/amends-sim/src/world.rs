@@ -110,7 +110,8 @@ impl World {
             visibility_ms: 1_500,
             keep_ms: 500,
             commits_in_flight: plan.commits,
-            full_batch: 1,
+            // Without a draw: a seed stays the run that it was.
+            full_batch: if seed % 4 == 2 { 3 } else { 1 },
             ..Settings::default()
         };
         for name in PARTICIPANTS {

@@ -59,7 +59,7 @@ const KEEPERS: usize = 3;
 pub struct PostgresOptions {
     /// Where it is, as `postgres://user:password@host:port/database`.
     pub url: String,
-    /// How many commits can be on their way, each on a connection of its own.
+    /// How many batches of commits can be on their way, each on a connection of its own.
     pub writers: usize,
     /// How many connections read for people.
     pub readers: usize,

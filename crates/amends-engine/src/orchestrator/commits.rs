@@ -1,8 +1,8 @@
 //! What is decided and not durable yet: what gathers for the next batch, and the batches on their way to the store.
 //!
 //! Whatever has gathered goes as soon as nothing else is on its way, however little it is. Beside another batch goes only a
-//! full one: two halves cost the store nearly twice as much as the whole, and are not much sooner there. A batch that the store
-//! could not take is offered again, until it is known what became of it.
+//! full one, or one that has waited for a store that is slow today: two halves cost the store nearly twice as much as the whole,
+//! and are not much sooner there. A batch that the store could not take is offered again, until it is known what became of it.
 
 use super::STORE_RETRY_MS;
 use crate::Settings;
@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// Tells batches apart.
 pub type BatchId = u64;
+
+/// A batch that has been on its way for so long holds up no other.
+const SLOW_MS: u64 = 100;
 
 /// See the module.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Commits {
 struct Batch {
     commits: Arc<[Commit]>,
     offer: Offer,
+    /// When it was offered first.
+    since: Timestamp,
     has_failed: bool,
 }
 
@@ -71,10 +76,10 @@ impl Commits {
                 self.outage = None;
             }
         }
-        let enough = if self.batches.is_empty() { 1 } else { self.full };
+        let enough = if self.waits_until().is_none_or(|at| at <= now) { 1 } else { self.full };
         if self.outage.is_none() && self.batches.len() < self.most && self.gathered.len() >= enough {
             let commits: Arc<[Commit]> = std::mem::take(&mut self.gathered).into();
-            let batch = Batch { commits: commits.clone(), offer: Offer::First, has_failed: false };
+            let batch = Batch { commits: commits.clone(), offer: Offer::First, since: now, has_failed: false };
             self.batches.insert(self.next, batch);
             offers.push((self.next, Offer::First, commits));
             self.next += 1;
@@ -121,7 +126,13 @@ impl Commits {
     }
 
     pub(super) fn wake_at(&self) -> Option<Timestamp> {
-        self.retry_at
+        let waits = self.outage.is_none() && self.batches.len() < self.most && !self.gathered.is_empty();
+        [self.retry_at, self.waits_until().filter(|_| waits)].into_iter().flatten().min()
+    }
+
+    /// Until when a batch that is not full waits for those that are on their way.
+    fn waits_until(&self) -> Option<Timestamp> {
+        self.batches.values().map(|batch| batch.since.plus(SLOW_MS)).max()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -173,5 +184,19 @@ mod tests {
         commits.durable(1);
         commits.durable(2);
         assert_eq!(offered(&mut commits), Some(4));
+    }
+
+    #[test]
+    fn a_batch_that_hangs_holds_up_no_other_for_long() {
+        let mut commits = Commits::new(&Settings { commits_in_flight: 2, full_batch: 3, ..Settings::default() });
+        commits.add(commit(1));
+        assert_eq!(offered(&mut commits), Some(1));
+        assert_eq!(commits.wake_at(), None, "nothing waits");
+        commits.add(commit(2));
+        assert_eq!(offered(&mut commits), None);
+        assert_eq!(commits.wake_at(), Some(Timestamp(SLOW_MS)));
+        assert_eq!(commits.offers(Timestamp(SLOW_MS)).len(), 1);
+        commits.add(commit(3));
+        assert_eq!(commits.wake_at(), None, "there is no place for another");
     }
 }

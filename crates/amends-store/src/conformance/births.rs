@@ -86,6 +86,10 @@ pub async fn a_birth_under_an_id_that_is_taken_is_stale(store: Subject) {
     let before = look(&store).await;
     let taken = Commit { saga: id(1), ..birth(2, Rest::Owned) };
     assert_eq!(commit(&store, taken).await, Outcome::Stale);
+    assert_eq!(look(&store).await, before);
+    // What was taken just before is no reason to take this.
+    commit_all(&store, vec![birth(4, Rest::Owned)]).await;
+    let before = look(&store).await;
     let late = Commit { after: 1, ..birth(3, Rest::Owned) };
     assert_eq!(commit(&store, late).await, Outcome::Stale);
     assert_eq!(look(&store).await, before);

@@ -31,7 +31,10 @@ pub(super) async fn commit(
     offer: Offer,
 ) -> Result<Vec<Outcome>, Failure> {
     let waves = waves(batch);
-    if let ([wave], Offer::First, false) = (waves.as_slice(), offer, link.was_refused()) {
+    // A birth that follows something, or in which nothing happens, is refused, and nothing that is written would show it.
+    let is_decided =
+        batch.iter().all(|commit| commit.birth.is_none() || (commit.after == 0 && commit.events.is_some()));
+    if let ([wave], Offer::First, false, true) = (waves.as_slice(), offer, link.was_refused(), is_decided) {
         debug_assert_eq!(wave.len(), batch.len(), "one wave is the whole batch");
         if commit_all(link, me, batch).await? {
             return Ok(vec![Outcome::Committed; batch.len()]);

@@ -85,7 +85,7 @@ impl Connector {
         let address = format!("{place}?{}", others.join("&"));
         let mut config: Config = address.parse().map_err(|error: Error| refused(whole(&error)))?;
         if config.get_hosts().len() > 1 {
-            config.load_balance_hosts(LoadBalanceHosts::Random).connect_timeout(CONNECT_TIMEOUT_OF_EACH);
+            config.load_balance_hosts(LoadBalanceHosts::Random);
             if config.get_target_session_attrs() == TargetSessionAttrs::Any {
                 config.target_session_attrs(TargetSessionAttrs::ReadWrite);
             }
@@ -93,7 +93,9 @@ impl Connector {
         if config.get_hosts().is_empty() {
             return Err(refused("it names no host, as postgres://amends@db.example.com/amends does".into()));
         }
-        config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(DEAD_PEER);
+        let is_one = config.get_hosts().len() == 1;
+        config.connect_timeout(if is_one { CONNECT_TIMEOUT } else { CONNECT_TIMEOUT_OF_EACH });
+        config.tcp_user_timeout(DEAD_PEER);
         config.keepalives_idle(DEAD_PEER / 2).keepalives_interval(DEAD_PEER / 5).keepalives_retries(3);
         if config.get_application_name().is_none() {
             config.application_name("amends");
@@ -213,7 +215,7 @@ impl Link {
         }
     }
 
-    /// Runs several statements as one; see [`united`].
+    /// Runs several statements as one; see [`united`]. It is a transaction of its own, where none has begun.
     pub(super) async fn query_united(&self, parts: &[&'static Sql], values: &[Value<'_>]) -> Result<(), Error> {
         if self.is_pooled() {
             let (text, types) = united(parts);
@@ -230,13 +232,17 @@ impl Link {
                 let mut united = self.united.lock().unwrap_or_else(PoisonError::into_inner);
                 // The server keeps a plan for each.
                 if united.len() == UNITED {
-                    united.clear();
+                    united.pop_first();
                 }
                 united.insert(names, statement.clone());
                 statement
             }
         };
-        self.client.query(&statement, values).await.map(drop)
+        // Where nobody waits for the answer any more, nobody is to come behind it.
+        self.is_spoilt.store(true, Ordering::Relaxed);
+        let answer = self.client.query(&statement, values).await;
+        self.is_spoilt.store(false, Ordering::Relaxed);
+        answer.map(drop)
     }
 
     /// Runs a statement that is put together as it is needed.
@@ -339,6 +345,16 @@ fn tls(roots: Option<&str>) -> Result<MakeRustlsConnect, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// One of several that is gone without a word must not use up a lease.
+    #[test]
+    fn several_hosts_are_not_waited_for_as_long_as_one() {
+        for (hosts, timeout) in [("a", CONNECT_TIMEOUT), ("a,b", CONNECT_TIMEOUT_OF_EACH)] {
+            let url = format!("postgres://amends@{hosts}/amends");
+            let connector = Connector::new(&url, Duration::from_secs(5), Arc::new(Witness::new(1))).unwrap();
+            assert_eq!(connector.config.get_connect_timeout(), Some(&timeout), "{hosts}");
+        }
+    }
 
     /// A database that acknowledges what it may lose is not believed; one that waits for a standby as well is left at that.
     #[tokio::test]

@@ -3,7 +3,7 @@
 use super::failover::NoUse;
 use crate::StoreError;
 use std::error::Error as _;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Why a store on PostgreSQL could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +57,10 @@ impl Failure {
     /// What an error means that came when the transaction was to be committed. A statement that the server refused has kept
     /// it from committing; anything else may have come after.
     pub(super) fn at_commit(error: tokio_postgres::Error) -> Failure {
-        match error.code().map(SqlState::code) {
-            // Its own shutting down (57P01 and others), or trouble with the connection.
-            Some(code) if !code.starts_with("57P") && !code.starts_with("08") => Failure::Sql(error),
-            Some(_) | None => Failure::Lost(error),
+        let said = error.as_db_error();
+        match said.is_some_and(|said| is_refusal(said.parsed_severity(), said.code().code())) {
+            true => Failure::Sql(error),
+            false => Failure::Lost(error),
         }
     }
 
@@ -91,6 +91,13 @@ impl From<Failure> for StoreError {
             Failure::Sql(error) => refusal(&error),
         }
     }
+}
+
+/// Whether an error says that a statement was not done. What ends the connection or the server may come when it was: a server
+/// that cannot flush its log has written the commit there, perhaps, and finds it when it starts again.
+fn is_refusal(severity: Option<Severity>, code: &str) -> bool {
+    // Its own shutting down (57P01 and others), trouble with the connection, and trouble with the system.
+    severity == Some(Severity::Error) && !["57P", "08", "58"].iter().any(|class| code.starts_with(class))
 }
 
 /// An error before anything was committed.
@@ -127,4 +134,29 @@ pub(super) fn whole(error: &tokio_postgres::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_leaves_the_server_at_work_is_a_refusal() {
+        for (severity, code, is_refused) in [
+            (Some(Severity::Error), "22012", true),
+            (Some(Severity::Error), "23505", true),
+            (Some(Severity::Error), "40P01", true),
+            (Some(Severity::Error), "57014", true),
+            (Some(Severity::Error), "08P01", false),
+            (Some(Severity::Error), "57P01", false),
+            (Some(Severity::Error), "58030", false),
+            (Some(Severity::Fatal), "57P01", false),
+            (Some(Severity::Fatal), "25P03", false),
+            (Some(Severity::Panic), "58030", false),
+            (Some(Severity::Panic), "53100", false),
+            (None, "22012", false),
+        ] {
+            assert_eq!(is_refusal(severity, code), is_refused, "{severity:?} {code}");
+        }
+    }
 }

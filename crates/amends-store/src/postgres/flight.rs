@@ -94,15 +94,34 @@ impl<'a> Flight<'a> {
     /// Does all of it as one statement, which is a transaction of its own, or nothing. Returns whether it did: where the order
     /// matters it cannot.
     pub(super) async fn at_once(self) -> Result<bool, Failure> {
-        if self.is_ordered {
+        let Flight { link, statements, is_ordered } = self;
+        if is_ordered {
             return Ok(false);
         }
-        let parts: Vec<&'static Sql> = self.statements.iter().map(|(sql, _)| *sql).collect();
-        let values: Vec<Value<'_>> =
-            self.statements.iter().flat_map(|(_, values)| values).map(|value| &**value as _).collect();
-        match self.link.query_united(&parts, &values).await.map_err(Failure::at_commit) {
+        // Those that decide are done first, in order, and the others after that from the last to the first. Rows are to be taken
+        // in one order always, or two transactions wait for each other.
+        let (mut ordered, others): (Vec<_>, Vec<_>) =
+            statements.into_iter().partition(|(sql, _)| sql.is_whole.is_some());
+        ordered.extend(others.into_iter().rev());
+        let parts: Vec<&'static Sql> = ordered.iter().map(|(sql, _)| *sql).collect();
+        let values: Vec<Value<'_>> = ordered.iter().flat_map(|(_, values)| values).map(|value| &**value as _).collect();
+        let done = async {
+            // Behind a pooler a statement has its limits from the transaction that it is in.
+            if link.is_pooled() {
+                link.begin().await?;
+            }
+            link.query_united(&parts, &values).await.map_err(Failure::at_commit)?;
+            if link.is_pooled() {
+                link.commit().await.map_err(Failure::at_commit)?;
+            }
+            Ok(())
+        };
+        match done.await {
             Ok(()) => Ok(true),
-            Err(failure) if failure.is_doubt() => Ok(false),
+            Err(failure) if Failure::is_doubt(&failure) => {
+                link.roll_back().await;
+                Ok(false)
+            }
             Err(failure) => Err(failure),
         }
     }

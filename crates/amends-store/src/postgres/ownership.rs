@@ -92,11 +92,11 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
     Ok(taken_over)
 }
 
-/// One that has ended a short while ago counts as well: it is started again, perhaps, and the old ones are not to judge meanwhile.
+/// One that is ending counts as well, and one that has a short while ago: it is started again, perhaps, and the old ones are not to judge meanwhile.
 pub(super) async fn newest_format(link: &Link) -> Result<u32, Failure> {
     let text = format!(
         "SELECT coalesce(max(format), 0) FROM amends.incarnation
-         WHERE live OR lease_until > clock_timestamp() - {NEWER_BACK_SECONDS} * interval '1 second'"
+         WHERE live OR NOT released OR lease_until > clock_timestamp() - {NEWER_BACK_SECONDS} * interval '1 second'"
     );
     let newest: i64 = link.query_text(&text, &[]).await?[0].try_get(0)?;
     Ok(u32::try_from(newest).unwrap_or(u32::MAX))

@@ -24,8 +24,8 @@ use axum::extract::State;
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _turn: Turn,
     Parameters(query): Parameters<AuditQuery>,
+    _turn: Turn,
 ) -> Result<Json<Page<AuditEntry>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;
     let asked = store::AuditQuery {

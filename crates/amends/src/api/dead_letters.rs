@@ -30,8 +30,8 @@ use uuid::Uuid;
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _turn: Turn,
     Parameters(query): Parameters<DeadLetterQuery>,
+    _turn: Turn,
 ) -> Result<Json<Page<DeadLetter>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;
     let asked = store::DeadLetterQuery {

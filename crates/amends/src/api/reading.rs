@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep, timeout};
 const SHARE: f64 = 0.05;
 /// For how long it is saved up when nobody reads.
 const SAVED: Duration = Duration::from_secs(10);
+/// For how long what was taken too much holds up the next, at the most. What a store takes that hangs is not reading.
+const DEBT: Duration = Duration::from_secs(5);
 /// What a turn is taken to need until it is known.
 const ADVANCE: f64 = 0.005;
 /// The shortest time that is waited for.
@@ -73,6 +75,7 @@ impl Reading {
         let now = Instant::now();
         let given = (now - time.at).as_secs_f64() * self.rate;
         let left = (time.left + given).min(self.rate * SAVED.as_secs_f64()) - took;
+        let left = left.max(-self.rate * DEBT.as_secs_f64());
         *time = Time { left, at: now };
         left
     }
@@ -141,5 +144,20 @@ mod tests {
             let share = f64::from(times) * 0.01 / hour.as_secs_f64();
             assert!((0.1..0.11).contains(&share), "{readers}: {share}");
         }
+    }
+
+    /// When the store has hung, people want to know what is the matter.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waited_for_a_store_that_hung_is_not_made_to_wait_for_long() {
+        let reading = Reading::at(0.1);
+        let mut turns = Vec::new();
+        for _ in 0..20 {
+            turns.push(reading.turn().await);
+        }
+        sleep(Duration::from_secs(600)).await; // tidy: allow-sleep the clock is virtual
+        drop(turns);
+        let began = Instant::now();
+        reading.turn().await;
+        assert!(began.elapsed() <= DEBT + TICK, "{:?}", began.elapsed());
     }
 }

@@ -110,8 +110,8 @@ pub(crate) async fn get(State(app): State<Shared>, Segments(id): Segments<String
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,
-    _turn: Turn,
     Parameters(query): Parameters<SagaQuery>,
+    _turn: Turn,
 ) -> Result<Json<Page<SagaSummary>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;
     let asked = store::SagaQuery {
