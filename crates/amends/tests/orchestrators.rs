@@ -8,8 +8,9 @@
 
 mod support;
 
-use amends_client::SagaStatus;
+use amends_client::{Client, SagaStatus, StartOptions};
 use fastrand::Rng;
+use serde_json::json;
 use shop::INITIAL_STOCK;
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -208,6 +209,43 @@ async fn what_a_newer_server_has_written_is_left_to_it() {
     assert_eq!(all.setting.client.statistics().await.unwrap().dead_letters, 0);
     sql("UPDATE amends.incarnation SET lease_until = lease_until - interval '1 hour' WHERE format = 99");
     until(async || (all.setting.client.statistics().await.unwrap().dead_letters == 1).then_some(())).await;
+}
+
+/// Whoever asks the wrong server waits, watches and decides as well there as at the right one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saga_is_waited_for_and_completed_at_another_server() {
+    let mut random = seeded("ORCHESTRATORS_SEED");
+    let all = Orchestrators::start(vec![test_postgres::database(); 2], &mut random).await;
+    let [here, there] = [0, 1].map(|number| Client::new(&format!("http://{}", all.addresses[number])).unwrap());
+    let definition = "saga: approval\nkey: '{{ input.id }}'\nsteps:\n  approval: { wait: 1h }\n";
+    here.put_definition("approval", definition).await.unwrap();
+    let input = json!({ "id": "one" });
+    let started = here.start("approval", &input, StartOptions::default()).await.unwrap().saga;
+    // The other has to hear of the definition first.
+    until(async || there.start("approval", &input, StartOptions::default()).await.ok()).await;
+    let patient = StartOptions { wait: Some(Duration::from_secs(30)), ..StartOptions::default() };
+    let waiting = {
+        let (there, input) = (there.clone(), input.clone());
+        tokio::spawn(async move { there.start("approval", &input, patient).await.unwrap() })
+    };
+    let mut stream = there.follow(&started.id, 0).await.unwrap();
+    let watching = tokio::spawn(async move {
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await.unwrap() {
+            events.push(event.sequence);
+        }
+        events
+    });
+    // It is in the hands of the one that accepted it, so the other has to leave it there.
+    let completed = there.complete_step(&started.id, "approval", json!("yes")).await.unwrap();
+    assert_eq!(completed.id, started.id);
+    let waited = waiting.await.unwrap();
+    assert_eq!(
+        (waited.saga.id, waited.saga.status, waited.created),
+        (started.id.clone(), SagaStatus::Completed, false)
+    );
+    let known: Vec<u64> = there.events(&started.id).await.unwrap().items.iter().map(|event| event.sequence).collect();
+    assert_eq!(watching.await.unwrap(), known);
 }
 
 /// A primary and a standby as one address.
