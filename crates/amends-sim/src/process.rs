@@ -100,6 +100,10 @@ impl Process {
         matches!(self.state, State::Running(_))
     }
 
+    pub(crate) fn is_frozen(&self) -> bool {
+        matches!(self.state, State::Frozen { .. })
+    }
+
     /// When it has something to do by itself.
     pub(crate) fn wake_at(&self) -> Option<Timestamp> {
         match &self.state {

@@ -49,3 +49,10 @@ fn an_order_is_in_the_audit_log_once() {
 fn an_order_that_is_offered_again_is_carried_out_once() {
     drop(check(915_617));
 }
+
+/// A person said that something had not happened, while a process was frozen that had the request still to send. The person of the
+/// simulation does not say so any more: no server can know it.
+#[test]
+fn nobody_says_that_nothing_happened_while_a_process_is_frozen() {
+    drop(check(3_086_582));
+}

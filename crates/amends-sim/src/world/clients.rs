@@ -3,7 +3,7 @@
 use super::{Happening, World, done};
 use crate::chaos::Plan;
 use crate::model::Violation;
-use crate::process::ProcessId;
+use crate::process::{Process, ProcessId};
 use amends_core::machine::{Claim, Direction, Operator, Phase, Settlement, StepState};
 use amends_engine::orchestrator::{Input, Reply, ReplyId, StartInput, is_settled};
 use amends_engine::{EngineError, Order, Snapshot};
@@ -297,7 +297,8 @@ impl World {
     }
 
     /// What somebody decides about a dead letter who has looked at the participant's books. While a request may still
-    /// arrive there, nothing can be decided.
+    /// arrive there, nothing can be decided; and that something is not there cannot be said while a process is frozen, which
+    /// may have it still to send.
     fn settlement(&mut self, id: Uuid, step: usize, direction: Direction, claim: Claim) -> Option<Settlement> {
         let known = &self.model.sagas[&id];
         let key = known.action_key(step);
@@ -312,7 +313,7 @@ impl World {
             return Some(Settlement::Skip);
         }
         let done = Settlement::Done { output: Arc::new(json!("by hand")) };
-        Some(match direction {
+        let settlement = match direction {
             Direction::Action | Direction::Probe if effect.net() > 0 => done,
             Direction::Action if is_forward && (claim == Claim::Undone || !turns_back) && self.rng.bool() => {
                 Settlement::Retry
@@ -321,10 +322,16 @@ impl World {
             Direction::Action | Direction::Probe if self.rng.u8(..4) > 0 || !is_forward => Settlement::Undone,
             Direction::Action | Direction::Probe => Settlement::Retry,
             Direction::Compensation if can_be_undone && (effect.net() > 0 || self.rng.bool()) => Settlement::Retry,
-            Direction::Compensation => {
-                self.participants.undo_by_hand(&key);
-                Settlement::Undone
+            Direction::Compensation => Settlement::Undone,
+        };
+        if settlement == Settlement::Undone {
+            if self.processes.iter().any(Process::is_frozen) {
+                return None;
             }
-        })
+            if direction == Direction::Compensation {
+                self.participants.undo_by_hand(&key);
+            }
+        }
+        Some(settlement)
     }
 }
