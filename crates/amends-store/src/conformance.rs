@@ -177,7 +177,7 @@ fn events(numbers: RangeInclusive<u64>) -> StoredEvents {
 }
 
 /// A saga's first commit, with one event; its key and its input go by its number.
-fn birth(saga: u128, rest: Rest) -> Commit {
+pub fn birth(saga: u128, rest: Rest) -> Commit {
     let birth = Birth {
         definition: DEFINITION.into(),
         version: "version-1".into(),
@@ -190,7 +190,7 @@ fn birth(saga: u128, rest: Rest) -> Commit {
 }
 
 /// A later commit, with one event.
-fn following(saga: u128, after: u64, rest: Rest) -> Commit {
+pub fn following(saga: u128, after: u64, rest: Rest) -> Commit {
     Commit {
         saga: id(saga),
         after,

@@ -160,6 +160,15 @@ impl PostgresStore {
         Ok(store)
     }
 
+    /// One on a database of its own, and a connection beside those that it has.
+    #[cfg(test)]
+    async fn open_for_test() -> (PostgresStore, Link) {
+        let options = PostgresOptions::new(test_postgres::database());
+        let store = PostgresStore::open(options.clone()).await.unwrap();
+        let connector = Connector::new(&options.url, options.transaction_timeout, Arc::new(Witness::new(1))).unwrap();
+        (store, deadpool::managed::Manager::create(&connector).await.unwrap())
+    }
+
     /// What the server acknowledges may be lost when it crashes, where its settings say so. Tests want that.
     async fn warn_of_losses(&self) {
         let says = "SELECT name || ' = off' FROM pg_settings

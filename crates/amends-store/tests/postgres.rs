@@ -2,11 +2,10 @@
 
 #![cfg(test)]
 
-use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::{
-    Birth, Commit, Item, Outcome, Patience, PostgresError, PostgresOptions, PostgresStore, Rest, Row, Store,
-    StoreError, StoredEvents, Views, migrate_postgres,
+    Commit, Item, Outcome, Patience, PostgresError, PostgresOptions, PostgresStore, Rest, Store, StoreError, Views,
+    conformance, migrate_postgres,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,28 +23,11 @@ async fn open(url: &str) -> PostgresStore {
 }
 
 fn birth(saga: Uuid, rest: Rest) -> Commit {
-    let birth = Birth {
-        definition: "order".into(),
-        version: "v1".into(),
-        key: saga.to_string(),
-        fingerprint: "one".into(),
-        dedupe: None,
-        created_at: NOW,
-    };
-    Commit {
-        saga,
-        after: 0,
-        birth: Some(birth),
-        events: Some(StoredEvents { count: 1, at: NOW, body: b"[]".to_vec() }),
-        row: Row { status: Status::Running, paused: false, reason: None, rest },
-        changes_row: true,
-        writes: Vec::new(),
-        counts: Vec::new(),
-    }
+    conformance::birth(saga.as_u128(), rest)
 }
 
 fn following(saga: Uuid, after: u64, rest: Rest) -> Commit {
-    Commit { after, birth: None, ..birth(saga, rest) }
+    conformance::following(saga.as_u128(), after, rest)
 }
 
 async fn commit(store: &PostgresStore, who: Uuid, commit: Commit) -> Result<Outcome, StoreError> {

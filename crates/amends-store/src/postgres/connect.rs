@@ -177,10 +177,10 @@ impl Connector {
 
 impl Link {
     /// Prepares what every commit needs. A plan that was made while a table was small would scan it when it has grown, so
-    /// plans are made as if scanning were no choice, nor collecting what is to be sorted afterwards. A scan that is none the less counts as so dear then that the server would
-    /// compile the plan, for many times the time that it runs. What was acknowledged must be durable, whatever the database or
-    /// the role is set to. Behind a pooler the next transaction may be on another server's
-    /// connection, where none of this holds; there, statements are sent whole.
+    /// plans are made as if scanning were no choice, nor collecting what is to be sorted afterwards. A scan that is none the
+    /// less counts as so dear then that the server would compile the plan, for many times the time that it runs. What was
+    /// acknowledged must be durable, whatever the database or the role is set to. Behind a pooler the next transaction may be
+    /// on another server's connection, where none of this holds; there, statements are sent whole.
     async fn prepare(&mut self, timeout_ms: u128) -> Result<(), Error> {
         let settings = format!(
             "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off; SET plan_cache_mode = force_generic_plan; \

@@ -32,8 +32,8 @@ impl Identity {
 
 /// Which server was seen, and what it has acknowledged.
 pub(super) struct Witness {
-    /// How many batches of commits can be on their way at once. The one that is last in the log is among as many that were acknowledged
-    /// last: whatever else has begun since comes after it.
+    /// How many batches of commits can be on their way at once. The one that is last in the log is among as many that were
+    /// acknowledged last: whatever else has begun since comes after it.
     writers: usize,
     seen: Mutex<Seen>,
 }

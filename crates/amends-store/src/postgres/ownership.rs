@@ -92,7 +92,8 @@ pub(super) async fn take_over(link: &Link) -> Result<usize, Failure> {
     Ok(taken_over)
 }
 
-/// One that is ending counts as well, and one that has a short while ago: it is started again, perhaps, and the old ones are not to judge meanwhile.
+/// One that is ending counts as well, and one that has a short while ago: it is started again, perhaps, and the old ones are
+/// not to judge meanwhile.
 pub(super) async fn newest_format(link: &Link) -> Result<u32, Failure> {
     let text = format!(
         "SELECT coalesce(max(format), 0) FROM amends.incarnation

@@ -91,18 +91,22 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
     }
     let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let columns = saga_columns!();
-    let status = query.status.map(Status::as_str);
-    let text = match query.status {
-        // There are few of each but of the running ones, and those are few beside the finished. The saga is looked up for each:
-        // OFFSET keeps the server from beginning with the sagas, as it would where it does not know yet how many there are.
-        Some(Status::Compensated | Status::Running | Status::Compensating | Status::Stuck) if query.key.is_none() => {
-            let (table, other, usual) = match query.status {
-                Some(Status::Compensated) => ("finished", "unfinished", "completed"),
-                _ => ("unfinished", "finished", "running"),
-            };
-            let status = status.unwrap_or_default();
+    // There are few of each status but of the running ones, and those are few beside the finished.
+    let few = match query.status {
+        Some(status @ Status::Compensated) => Some((status, "finished", "unfinished", Status::Completed)),
+        Some(status @ (Status::Running | Status::Compensating | Status::Stuck)) => {
+            Some((status, "unfinished", "finished", Status::Running))
+        }
+        Some(Status::Completed) | None => None,
+    };
+    let text = match few {
+        // The saga is looked up for each: OFFSET keeps the server from beginning with the sagas, as it would where it does not
+        // know yet how many there are.
+        Some((status, table, other, usual)) if query.key.is_none() => {
             // The index on status leaves the usual one out, and is used only where the text says so too.
-            let rare = if status == usual { String::new() } else { format!("AND {table}.status <> '{usual}'") };
+            let rare =
+                if status == usual { String::new() } else { format!("AND {table}.status <> '{}'", usual.as_str()) };
+            let status = status.as_str();
             format!(
                 "SELECT {columns} FROM amends.{table}
                  CROSS JOIN LATERAL (SELECT * FROM amends.saga {} AND saga.id = {table}.saga OFFSET 0) AS saga
@@ -113,8 +117,9 @@ pub(super) async fn sagas(link: &Link, query: &SagaQuery) -> Result<Vec<Summary>
         }
         // Most are completed: they are found along the ids.
         None | Some(_) => {
-            let has_status =
-                status.map(|status| format!("AND coalesce(unfinished.status, finished.status) = '{status}'"));
+            let has_status = query
+                .status
+                .map(|status| format!("AND coalesce(unfinished.status, finished.status) = '{}'", status.as_str()));
             let (filter, has_status) = (&filter.text, has_status.unwrap_or_default());
             format!("SELECT {columns} {FROM_SAGA} {filter} {has_status} ORDER BY saga.id DESC LIMIT {limit}")
         }

@@ -259,9 +259,10 @@ pub(super) const OPEN_DEAD_LETTERS: Sql = Sql {
         )",
     text: "
         INSERT INTO amends.dead_letter (place, id, saga, step, direction, claim, error, opened_at)
-        SELECT given_letters.last - cardinality($1) + new.number, new.id, new.saga, new.step, new.direction, new.claim, new.error,
-            new.at
-        FROM given_letters, unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+        SELECT given_letters.last - cardinality($1) + new.number, new.id, new.saga, new.step, new.direction, new.claim,
+            new.error, new.at
+        FROM given_letters,
+            unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
             WITH ORDINALITY AS new (id, saga, step, direction, claim, error, at, number)",
     types: &[
         Type::TEXT_ARRAY,
@@ -271,7 +272,9 @@ pub(super) const OPEN_DEAD_LETTERS: Sql = Sql {
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::INT8_ARRAY,
-    ], ..PLAIN };
+    ],
+    ..PLAIN
+};
 
 pub(super) const CLOSE_DEAD_LETTERS: Sql = Sql {
     name: "close_dead_letters",
@@ -310,7 +313,8 @@ pub(super) const PUT_AUDIT: Sql = Sql {
         )",
     text: "
         INSERT INTO amends.audit (id, at, actor, action, saga, step, reason)
-        SELECT given_entries.last - cardinality($1) + new.number, new.at, new.actor, new.action, new.saga, new.step, new.reason
+        SELECT given_entries.last - cardinality($1) + new.number, new.at, new.actor, new.action, new.saga, new.step,
+            new.reason
         FROM given_entries, unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[])
             WITH ORDINALITY AS new (at, actor, action, saga, step, reason, number)",
     types: &[
@@ -320,7 +324,9 @@ pub(super) const PUT_AUDIT: Sql = Sql {
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
-    ], ..PLAIN };
+    ],
+    ..PLAIN
+};
 
 /// Undoes births whose double click's claim was taken.
 pub(super) const DELETE_SAGAS: &[Sql] = &[

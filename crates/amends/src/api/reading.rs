@@ -69,6 +69,14 @@ impl Reading {
         }
     }
 
+    /// The same, for no longer than anybody waits.
+    async fn turn_in_time(&self) -> Result<Turn, ApiProblem> {
+        timeout(PATIENCE, self.turn()).await.map_err(|_| {
+            let detail = "more is asked than lists, searches and counts are given time for; ask less often";
+            ApiProblem::new(problem::TOO_MANY_READS, detail)
+        })
+    }
+
     /// Takes time, and says how much is left now.
     fn spend(&self, took: f64) -> f64 {
         let mut time = self.time.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,10 +106,7 @@ impl FromRequestParts<Shared> for Turn {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(_: &mut Parts, app: &Shared) -> Result<Self, ApiProblem> {
-        timeout(PATIENCE, app.reading.turn()).await.map_err(|_| {
-            let detail = "more is asked than lists, searches and counts are given time for; ask less often";
-            ApiProblem::new(problem::TOO_MANY_READS, detail)
-        })
+        app.reading.turn_in_time().await
     }
 }
 
@@ -159,5 +164,18 @@ mod tests {
         let began = Instant::now();
         reading.turn().await;
         assert!(began.elapsed() <= DEBT + TICK, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_would_wait_for_too_long_is_refused() {
+        let reading = Reading::at(0.1);
+        // Each is taken to need 5 ms until it is known, and so holds up the next for 50 ms.
+        let all = (0..1_000).map(|_| {
+            let reading = reading.clone();
+            tokio::spawn(async move { reading.turn_in_time().await.map(std::mem::forget) })
+        });
+        let turns = futures_util::future::join_all(all).await;
+        let refused = turns.into_iter().filter(|turn| turn.as_ref().unwrap().is_err()).count();
+        assert!((500..900).contains(&refused), "{refused}");
     }
 }

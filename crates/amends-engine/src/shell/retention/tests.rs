@@ -1,6 +1,5 @@
 use super::*;
-use amends_core::machine::Status;
-use amends_store::{Birth, Commit, MemoryStore, Processes, Rest, Row, SagaQuery, StoredEvents, Views};
+use amends_store::{Commit, MemoryStore, Processes, Rest, Row, SagaQuery, Views, conformance};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 const ME: Incarnation = Uuid::from_u128(0xA);
@@ -17,25 +16,10 @@ async fn store(finished: &[(u64, u128)]) -> Arc<MemoryStore> {
     Arc::new(store)
 }
 
+/// It is held, so that one that has not ended is nobody's orphan.
 fn birth(number: u128, rest: Rest) -> Commit {
-    let status = if rest == Rest::Parked { Status::Running } else { Status::Completed };
-    Commit {
-        saga: Uuid::from_u128(number),
-        after: 0,
-        birth: Some(Birth {
-            definition: "trip".into(),
-            version: "v1".into(),
-            key: number.to_string(),
-            fingerprint: "one".into(),
-            dedupe: None,
-            created_at: Timestamp(0),
-        }),
-        events: Some(StoredEvents { count: 1, at: Timestamp(0), body: b"[]".to_vec() }),
-        row: Row { status, paused: true, reason: None, rest },
-        changes_row: true,
-        writes: Vec::new(),
-        counts: Vec::new(),
-    }
+    let born = conformance::birth(number, rest);
+    Commit { row: Row { paused: true, ..born.row.clone() }, ..born }
 }
 
 fn retention(store: &Arc<MemoryStore>, retention_ms: Option<u64>) -> (Retention, watch::Sender<Incarnation>) {

@@ -1,18 +1,5 @@
 use super::*;
-use crate::postgres::connect::Connector;
-use crate::postgres::failover::Witness;
-use crate::postgres::{PostgresOptions, PostgresStore};
-use crate::{Store, Views};
-use deadpool::managed::Manager;
-use std::sync::Arc;
-
-async fn open() -> (PostgresStore, Link) {
-    let options = PostgresOptions::new(test_postgres::database());
-    let witness = Arc::new(Witness::new(1));
-    let store = PostgresStore::open(options.clone()).await.unwrap();
-    let connector = Connector::new(&options.url, options.transaction_timeout, witness).unwrap();
-    (store, connector.create().await.unwrap())
-}
+use crate::{PostgresStore, Store, Views};
 
 /// How many rows of counts there are of each age in days, and what they come to.
 async fn counts(link: &Link, now: i64) -> Vec<(i64, i64, i64)> {
@@ -25,7 +12,7 @@ async fn counts(link: &Link, now: i64) -> Vec<(i64, i64, i64)> {
 /// Two connections count something each minute for some days; what comes of it is as much, in fewer rows.
 #[tokio::test]
 async fn counts_are_added_up_when_they_are_old() {
-    let (store, link) = open().await;
+    let (store, link) = PostgresStore::open_for_test().await;
     let now = i64::try_from(reads::time(&link).await.unwrap().0 / 60_000).unwrap();
     let count = format!(
         "INSERT INTO amends.count
@@ -58,7 +45,7 @@ async fn counts_are_added_up_when_they_are_old() {
 
 #[tokio::test]
 async fn incarnations_that_ended_long_ago_are_forgotten() {
-    let (store, link) = open().await;
+    let (store, link) = PostgresStore::open_for_test().await;
     link.run(
         "INSERT INTO amends.incarnation (id, live, lease_until, released) VALUES
              (gen_random_uuid(), false, now() - interval '36 days', true),

@@ -1,12 +1,7 @@
-use super::super::connect::Connector;
-use super::super::failover::Witness;
 use super::super::reads::EVENTS;
 use super::super::statements::{FIND_WRITTEN, JUDGE, PLAIN, PUT_EVENTS, Sql};
 use super::*;
-use crate::{
-    Birth, Commit, Forget, Incarnation, Outcome, PostgresOptions, PostgresStore, Rest, Row, Store, StoredEvents, Views,
-};
-use amends_core::machine::Status;
+use crate::{Commit, Forget, Incarnation, Outcome, PostgresStore, Rest, Store, Views, conformance};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +16,9 @@ struct Opened {
 }
 
 async fn open() -> Opened {
-    let options = PostgresOptions::new(test_postgres::database());
-    let connector = Connector::new(&options.url, options.transaction_timeout, Arc::new(Witness::new(1))).unwrap();
-    let store = PostgresStore::open(options).await.unwrap();
+    let (store, link) = PostgresStore::open_for_test().await;
     store.enlist(ME, Timestamp(0)).await.unwrap();
-    Opened { store: Arc::new(store), link: connector.open_bare().await.unwrap() }
+    Opened { store: Arc::new(store), link }
 }
 
 /// A saga that was born in a period.
@@ -34,25 +27,7 @@ fn born_in(period: Period, number: u128) -> Uuid {
 }
 
 fn birth(saga: Uuid, rest: Rest) -> Commit {
-    let status = if matches!(rest, Rest::Finished(_)) { Status::Completed } else { Status::Running };
-    let birth = Birth {
-        definition: "order".into(),
-        version: "v1".into(),
-        key: saga.to_string(),
-        fingerprint: "one".into(),
-        dedupe: None,
-        created_at: Timestamp(0),
-    };
-    Commit {
-        saga,
-        after: 0,
-        birth: Some(birth),
-        events: Some(StoredEvents { count: 1, at: Timestamp(0), body: b"[]".to_vec() }),
-        row: Row { status, paused: false, reason: None, rest },
-        changes_row: true,
-        writes: Vec::new(),
-        counts: Vec::new(),
-    }
+    conformance::birth(saga.as_u128(), rest)
 }
 
 async fn commit(store: &PostgresStore, commit: Commit) {
@@ -194,7 +169,6 @@ async fn a_saga_is_looked_for_in_its_own_partition_alone() {
     }
     let saga = born_in(period, 1);
     commit(&store, birth(saga, Rest::Owned)).await;
-    link.run("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
     let events = Sql { name: "events", text: EVENTS, types: &[Type::UUID_ARRAY], ..PLAIN };
     let cases = [
         (&events, format!("'{{{saga}}}'")),
