@@ -15,6 +15,7 @@ use crate::text::hexadecimal;
 use crate::time::Timestamp;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 
 #[cfg(test)]
@@ -167,9 +168,10 @@ pub enum Ending {
 /// The step's name must keep to [`crate::limits::NAME_BYTES`].
 #[must_use]
 pub fn action_key(business_key: &str, saga_id: impl fmt::Display, step: &str) -> String {
-    let tail = format!("-{}-{}", encode(&saga_id.to_string()), encode(step));
-    let room = (KEY_CHARS - COMPENSATION_SUFFIX.len()).saturating_sub(tail.len());
-    encode_within(business_key, room) + &tail
+    let saga_id = saga_id.to_string();
+    let (saga_id, step) = (encode(&saga_id), encode(step));
+    let room = (KEY_CHARS - COMPENSATION_SUFFIX.len()).saturating_sub(saga_id.len() + step.len() + "--".len());
+    [encode_within(business_key, room), saga_id, step].join("-")
 }
 
 /// The key that every call of a step's compensation carries: the action's, and `-compensation`.
@@ -329,11 +331,11 @@ fn is_refusal(status: u16) -> bool {
     status >= 400
 }
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, UNSAFE).to_string()
+fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, UNSAFE).into()
 }
 
-fn encode_within(business_key: &str, room: usize) -> String {
+fn encode_within(business_key: &str, room: usize) -> Cow<'_, str> {
     let encoded = encode(business_key);
     if encoded.len() <= room {
         return encoded;
@@ -341,14 +343,15 @@ fn encode_within(business_key: &str, room: usize) -> String {
     let digest = hexadecimal(&Sha256::digest(business_key.as_bytes())[..DIGEST_BYTES]);
     let prefix_room = room.saturating_sub(digest.len() + 1);
     let mut shortened = String::new();
+    let mut bytes = [0; 4];
     for character in business_key.chars() {
-        let encoded = encode(character.encode_utf8(&mut [0; 4]));
+        let encoded = encode(character.encode_utf8(&mut bytes));
         if shortened.len() + encoded.len() > prefix_room {
             break;
         }
         shortened.push_str(&encoded);
     }
-    format!("{shortened}~{digest}")
+    format!("{shortened}~{digest}").into()
 }
 
 fn bare(value: &[u8]) -> Result<String, KeyError> {

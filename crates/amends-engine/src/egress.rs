@@ -16,7 +16,7 @@ use amends_failpoints::failpoint;
 use bytes::Bytes;
 use guard::GuardedConnector;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -30,6 +30,17 @@ use std::time::{Duration, SystemTime};
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// The headers of a call, apart from those that the configuration adds.
+const HEADERS: usize = 12;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const AMENDS_SAGA: HeaderName = HeaderName::from_static("amends-saga");
+const AMENDS_STEP: HeaderName = HeaderName::from_static("amends-step");
+const AMENDS_DIRECTION: HeaderName = HeaderName::from_static("amends-direction");
+const AMENDS_ATTEMPT: HeaderName = HeaderName::from_static("amends-attempt");
+const AMENDS_DEADLINE: HeaderName = HeaderName::from_static("amends-deadline");
+const AMENDS_ACTION_KEY: HeaderName = HeaderName::from_static("amends-action-key");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Makes calls to participants. It holds their connections.
 pub(crate) struct Egress {
@@ -80,30 +91,33 @@ impl Egress {
     }
 
     async fn request(&self, participant: &Participant, call: OutgoingCall) -> Result<Request<Full<Bytes>>, String> {
-        let uri = format!("{}{}", participant.url.as_str().trim_end_matches('/'), call.request.path);
-        let mut request = Request::builder()
-            .method(call.request.method.as_str())
-            .uri(&uri)
-            .header("idempotency-key", &call.key)
-            .header("amends-saga", call.saga.to_string())
-            .header("amends-step", &call.step_name)
-            .header("amends-direction", call.direction.as_str())
-            .header("amends-attempt", call.attempt)
-            .header("amends-deadline", deadline(SystemTime::now(), call.request.timeout_ms))
-            .header("traceparent", &call.traceparent)
-            .header(USER_AGENT, concat!("amends/", env!("CARGO_PKG_VERSION")));
-        if let Some(key) = &call.action_key {
-            request = request.header("amends-action-key", key);
+        let text = format!("{}{}", participant.url.as_str().trim_end_matches('/'), call.request.path);
+        let cannot = |why: String| format!("the request to {text} cannot be made: {why}");
+        let uri = Uri::try_from(&text).map_err(|error| cannot(error.to_string()))?;
+        let method = Method::try_from(call.request.method.as_str()).map_err(|error| cannot(error.to_string()))?;
+        let value = |value: String| HeaderValue::try_from(value).map_err(|error| cannot(error.to_string()));
+        let mut headers = HeaderMap::with_capacity(HEADERS + participant.headers.len());
+        headers.insert(IDEMPOTENCY_KEY, value(call.key)?);
+        headers.insert(AMENDS_SAGA, value(call.saga.to_string())?);
+        headers.insert(AMENDS_STEP, value(call.step_name)?);
+        headers.insert(AMENDS_DIRECTION, HeaderValue::from_static(call.direction.as_str()));
+        headers.insert(AMENDS_ATTEMPT, call.attempt.into());
+        headers.insert(AMENDS_DEADLINE, value(deadline(SystemTime::now(), call.request.timeout_ms))?);
+        headers.insert(TRACEPARENT, value(call.traceparent)?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("amends/", env!("CARGO_PKG_VERSION"))));
+        if let Some(key) = call.action_key {
+            headers.insert(AMENDS_ACTION_KEY, value(key)?);
         }
         if call.request.body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         for (name, secret) in &participant.headers {
             let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-            request = request.header(name, secret.resolve().await?);
+            headers.append(name, secret.resolve().await?);
         }
-        let body = call.request.body.map_or_else(Bytes::new, Bytes::from);
-        request.body(Full::new(body)).map_err(|error| format!("the request to {uri} cannot be made: {error}"))
+        let mut request = Request::new(Full::new(call.request.body.map_or_else(Bytes::new, Bytes::from)));
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        Ok(request)
     }
 
     /// Sends a request and reads its answer. Whether something may have been sent is known by the connection: none of the

@@ -40,7 +40,7 @@ impl Request {
             method: call.method,
             participant: call.participant.clone(),
             path: call.path.render_path(scope)?,
-            body: body.map(|body: Value| body.to_string()),
+            body: body.map(|body: Value| serde_json::to_string(&body).expect("a value can be written")),
             timeout_ms: call.timeout_ms,
         })
     }

@@ -353,20 +353,22 @@ impl Driver {
 
     /// Runs something slow, and hands its result in.
     fn spawn(&self, work: impl Future<Output = Input> + Send + 'static) {
-        let (letters, life) = (self.letters.clone(), self.life);
-        tokio::spawn(async move {
-            let letter = letter(life, work).await;
+        let letters = self.letters.clone();
+        tokio::spawn(letter(self.life, work).map(move |letter| {
             if let Some(letters) = letters.upgrade() {
                 // Where the driver has ended there is nobody to tell.
                 let _nobody_reads = letters.send(letter);
             }
-        });
+        }));
     }
 }
 
 /// What comes of work. A result that never came would hold up its saga, or every commit, for ever.
-async fn letter(life: u64, work: impl Future<Output = Input>) -> Letter {
-    AssertUnwindSafe(work).catch_unwind().await.map_or(Letter::Panicked, |input| Letter::Tell { life, input })
+///
+/// Not an `async fn`: one that wraps another has room for it twice, and there is one of these for each call.
+fn letter(life: u64, work: impl Future<Output = Input>) -> impl Future<Output = Letter> {
+    let done = AssertUnwindSafe(work).catch_unwind();
+    done.map(move |input| input.map_or(Letter::Panicked, |input| Letter::Tell { life, input }))
 }
 
 /// One that has nothing in memory, and knows whether a newer program is at work: what it cannot read is for that one.

@@ -306,7 +306,8 @@ impl Manager for Connector {
     type Error = NoUse;
 
     async fn create(&self) -> Result<Link, NoUse> {
-        self.open().await
+        // In a box, because whoever takes a connection from the pool carries the room for this with it.
+        Box::pin(self.open()).await
     }
 
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<NoUse> {
