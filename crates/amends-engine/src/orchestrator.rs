@@ -66,6 +66,8 @@ pub struct Orchestrator {
     timers: BTreeSet<(Timestamp, Uuid)>,
     lanes: Lanes,
     commits: Commits,
+    /// Which calls began before the last batch was durable.
+    mark: CallId,
     claim: Claim,
     /// Set when the engine is stopping: nothing new is taken up.
     closed: bool,
@@ -107,6 +109,7 @@ impl Orchestrator {
             waiters: BTreeMap::new(),
             timers: BTreeSet::new(),
             commits,
+            mark: 0,
             claim: Claim::At(now),
             closed: false,
             chance: fastrand::Rng::with_seed(seed),
@@ -142,7 +145,7 @@ impl Orchestrator {
         }
         self.dispatch();
         self.claim_due();
-        for (batch, offer, commits) in self.commits.offers(now) {
+        for (batch, offer, commits) in self.commits.offers(now, self.lanes.has_stragglers(self.mark, self.now)) {
             self.outputs.push_back(Output::Commit { batch, offer, commits });
         }
     }
@@ -167,7 +170,10 @@ impl Orchestrator {
             Claim::At(_) | Claim::OnItsWay { .. } => None,
         };
         let lanes = self.lanes.wake_at(self.now).filter(|_| !self.closed);
-        [timer, claim, self.commits.wake_at(), lanes].into_iter().flatten().min()
+        [timer, claim, self.commits.wake_at(self.lanes.has_stragglers(self.mark, self.now)), lanes]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What is in its hands.
@@ -398,7 +404,8 @@ impl Orchestrator {
 
     /// A batch is durable: now, and not before, its calls are made and its callers are told.
     fn committed(&mut self, batch: BatchId, outcomes: Vec<Outcome>) {
-        let batch = self.commits.durable(batch);
+        let batch = self.commits.durable(batch, self.now);
+        self.mark = self.lanes.mark();
         debug_assert_eq!(batch.len(), outcomes.len(), "the store answers every commit of a batch");
         for (commit, outcome) in batch.iter().zip(outcomes) {
             if self.set_aside.remove(&commit.saga) && self.wanted.contains_key(&commit.saga) {

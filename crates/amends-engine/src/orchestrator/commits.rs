@@ -1,8 +1,10 @@
 //! What is decided and not durable yet: what gathers for the next batch, and the batches on their way to the store.
 //!
-//! Whatever has gathered goes as soon as nothing else is on its way, however little it is. Beside another batch goes only a
-//! full one, or one that has waited for a store that is slow today: two halves cost the store nearly twice as much as the whole,
-//! and are not much sooner there. A batch that the store could not take is offered again, until it is known what became of it.
+//! Whatever has gathered goes as soon as nothing else is on its way, however little it is, but for a moment in which calls that
+//! will have their answers at once may still bring more: so sagas that go at the same pace stay together. Beside another batch
+//! goes only a full one, or one that has waited for a store that is slow today: two halves cost the store nearly twice as much
+//! as the whole, and are not much sooner there. A batch that the store could not take is offered again, until it is known what
+//! became of it.
 
 use super::STORE_RETRY_MS;
 use crate::Settings;
@@ -16,6 +18,8 @@ pub type BatchId = u64;
 
 /// A batch that has been on its way for so long holds up no other.
 const SLOW_MS: u64 = 100;
+/// For how long after one batch the next waits for calls that are nearly there.
+const STRAGGLERS_MS: u64 = 2;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(super) struct Commits {
     gathered: Vec<Commit>,
     batches: BTreeMap<BatchId, Batch>,
     next: BatchId,
+    /// When the last batch was known to be durable.
+    landed: Timestamp,
     /// When what failed is offered again.
     retry_at: Option<Timestamp>,
     /// Why the store could not take the last batch; nothing new is accepted meanwhile.
@@ -51,6 +57,7 @@ impl Commits {
             gathered: Vec::new(),
             batches: BTreeMap::new(),
             next: 1,
+            landed: Timestamp(0),
             retry_at: None,
             outage: None,
         }
@@ -63,8 +70,8 @@ impl Commits {
         self.gathered.push(commit);
     }
 
-    /// What is to be offered to the store now.
-    pub(super) fn offers(&mut self, now: Timestamp) -> Vec<(BatchId, Offer, Arc<[Commit]>)> {
+    /// What is to be offered to the store now. `more_comes`: calls from before the last batch will be answered at once.
+    pub(super) fn offers(&mut self, now: Timestamp, more_comes: bool) -> Vec<(BatchId, Offer, Arc<[Commit]>)> {
         let mut offers = Vec::new();
         if self.retry_at.take_if(|at| *at <= now).is_some() {
             for (id, batch) in self.batches.iter_mut().filter(|(_, batch)| batch.has_failed) {
@@ -76,7 +83,7 @@ impl Commits {
                 self.outage = None;
             }
         }
-        let enough = if self.waits_until().is_none_or(|at| at <= now) { 1 } else { self.full };
+        let enough = if self.waits_until(more_comes).is_none_or(|at| at <= now) { 1 } else { self.full };
         if self.outage.is_none() && self.batches.len() < self.most && self.gathered.len() >= enough {
             let commits: Arc<[Commit]> = std::mem::take(&mut self.gathered).into();
             let batch = Batch { commits: commits.clone(), offer: Offer::First, since: now, has_failed: false };
@@ -88,7 +95,8 @@ impl Commits {
     }
 
     /// The batch is durable, and no business of this any more.
-    pub(super) fn durable(&mut self, batch: BatchId) -> Arc<[Commit]> {
+    pub(super) fn durable(&mut self, batch: BatchId, now: Timestamp) -> Arc<[Commit]> {
+        self.landed = now;
         if self.outage.take().is_some() {
             tracing::info!("the store takes commits again");
         }
@@ -125,14 +133,15 @@ impl Commits {
         self.outage.as_ref()
     }
 
-    pub(super) fn wake_at(&self) -> Option<Timestamp> {
+    pub(super) fn wake_at(&self, more_comes: bool) -> Option<Timestamp> {
         let waits = self.outage.is_none() && self.batches.len() < self.most && !self.gathered.is_empty();
-        [self.retry_at, self.waits_until().filter(|_| waits)].into_iter().flatten().min()
+        [self.retry_at, self.waits_until(more_comes).filter(|_| waits)].into_iter().flatten().min()
     }
 
-    /// Until when a batch that is not full waits for those that are on their way.
-    fn waits_until(&self) -> Option<Timestamp> {
-        self.batches.values().map(|batch| batch.since.plus(SLOW_MS)).max()
+    /// Until when a batch that is not full waits for those that are on their way, or for what is to go with it.
+    fn waits_until(&self, more_comes: bool) -> Option<Timestamp> {
+        let others = self.batches.values().map(|batch| batch.since.plus(SLOW_MS)).max();
+        others.or(more_comes.then(|| self.landed.plus(STRAGGLERS_MS)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -167,7 +176,7 @@ mod tests {
 
     /// How many commits are in the batch that is offered now, if one is.
     fn offered(commits: &mut Commits) -> Option<usize> {
-        commits.offers(Timestamp(0)).first().map(|(.., batch)| batch.len())
+        commits.offers(Timestamp(0), false).first().map(|(.., batch)| batch.len())
     }
 
     #[test]
@@ -181,8 +190,8 @@ mod tests {
         assert_eq!(offered(&mut commits), Some(3));
         (5..=8).for_each(|saga| commits.add(commit(saga)));
         assert_eq!(offered(&mut commits), None, "there are two");
-        commits.durable(1);
-        commits.durable(2);
+        commits.durable(1, Timestamp(0));
+        commits.durable(2, Timestamp(0));
         assert_eq!(offered(&mut commits), Some(4));
     }
 
@@ -191,12 +200,25 @@ mod tests {
         let mut commits = Commits::new(&Settings { commits_in_flight: 2, full_batch: 3, ..Settings::default() });
         commits.add(commit(1));
         assert_eq!(offered(&mut commits), Some(1));
-        assert_eq!(commits.wake_at(), None, "nothing waits");
+        assert_eq!(commits.wake_at(false), None, "nothing waits");
         commits.add(commit(2));
         assert_eq!(offered(&mut commits), None);
-        assert_eq!(commits.wake_at(), Some(Timestamp(SLOW_MS)));
-        assert_eq!(commits.offers(Timestamp(SLOW_MS)).len(), 1);
+        assert_eq!(commits.wake_at(false), Some(Timestamp(SLOW_MS)));
+        assert_eq!(commits.offers(Timestamp(SLOW_MS), false).len(), 1);
         commits.add(commit(3));
-        assert_eq!(commits.wake_at(), None, "there is no place for another");
+        assert_eq!(commits.wake_at(false), None, "there is no place for another");
+    }
+
+    #[test]
+    fn after_a_batch_the_next_waits_a_moment_for_calls_that_are_nearly_there() {
+        let mut commits = Commits::new(&Settings { commits_in_flight: 2, full_batch: 3, ..Settings::default() });
+        commits.durable(0, Timestamp(10));
+        commits.add(commit(1));
+        assert!(commits.offers(Timestamp(10), true).is_empty());
+        assert_eq!(commits.wake_at(true), Some(Timestamp(10 + STRAGGLERS_MS)), "for no longer");
+        assert_eq!(commits.offers(Timestamp(10), false).len(), 1, "there are none");
+        commits.durable(1, Timestamp(20));
+        (2..=4).for_each(|saga| commits.add(commit(saga)));
+        assert_eq!(commits.offers(Timestamp(20), true).len(), 1, "it is full");
     }
 }

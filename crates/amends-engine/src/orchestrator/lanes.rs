@@ -73,6 +73,8 @@ pub(super) struct Lanes {
     lanes: BTreeMap<String, Lane>,
     pace: Pace,
     flying: BTreeMap<CallId, Flight>,
+    /// When those of them began whose participants usually answer at once.
+    quick: BTreeMap<CallId, Timestamp>,
     next_id: CallId,
     /// The lane that had a call last: the next place is offered to the one after it, so that none is starved.
     last_served: String,
@@ -96,7 +98,12 @@ struct Lane {
     asked_for: usize,
     ended: BTreeMap<(&'static str, &'static str), u64>,
     latency: (Vec<u64>, u64),
+    /// How long its calls took of late, in sixteenths of a millisecond.
+    usual: u64,
 }
+
+/// A participant whose calls take no longer is quick, in milliseconds.
+const QUICK_MS: u64 = 3;
 
 #[derive(Debug)]
 enum ReceiveState {
@@ -114,6 +121,7 @@ impl Lanes {
             lanes: lanes.collect(),
             pace: Pace::new(settings.compensations_per_second),
             flying: BTreeMap::new(),
+            quick: BTreeMap::new(),
             next_id: 1,
             last_served: String::new(),
         }
@@ -169,14 +177,29 @@ impl Lanes {
         if call.direction == Direction::Compensation {
             self.pace.take(now);
         }
+        if self.lanes.get(&name).is_some_and(Lane::is_quick) {
+            self.quick.insert(call.id, now);
+        }
         self.last_served = name;
         self.flying.insert(call.id, Flight::of(&call));
         Some(call)
     }
 
+    /// Names the moment: every call that is in flight now has a lower number, and every later one a higher.
+    pub(super) fn mark(&self) -> CallId {
+        self.next_id
+    }
+
+    /// Whether calls from before that moment are still in flight that should have their answers at once. One that does not is
+    /// not waited for.
+    pub(super) fn has_stragglers(&self, mark: CallId, now: Timestamp) -> bool {
+        self.quick.range(..mark).next_back().is_some_and(|(_, began)| now.since(*began) <= 2 * QUICK_MS)
+    }
+
     /// A call that was given a place is not made after all.
     pub(super) fn cancel(&mut self, call: &OutgoingCall, now: Timestamp) {
         let Some(flight) = self.flying.remove(&call.id) else { return };
+        self.quick.remove(&call.id);
         let lane = self.lane(&flight.participant, now);
         lane.leave(&flight);
         if call.direction == Direction::Compensation {
@@ -188,6 +211,7 @@ impl Lanes {
     /// A call has ended. `None` where nobody knows it.
     pub(super) fn ended(&mut self, id: CallId, answer: &Answer, took_ms: u64, now: Timestamp) -> Option<Ended> {
         let call = self.flying.remove(&id)?;
+        self.quick.remove(&id);
         let lane = self.lane(&call.participant, now);
         lane.leave(&call);
         let (class, healthy) = class(call.direction, answer);
@@ -199,6 +223,7 @@ impl Lanes {
             *bucket += u64::from(took_ms <= bound);
         }
         lane.latency.1 += took_ms;
+        lane.usual = (15 * lane.usual).saturating_add(16 * took_ms) / 16;
         Some(Ended { saga: call.saga, step: call.step, direction: call.direction, attempt: call.attempt })
     }
 
@@ -338,7 +363,12 @@ impl Lane {
             asked_for: 0,
             ended: BTreeMap::new(),
             latency: (vec![0; Gauges::BUCKETS_MS.len()], 0),
+            usual: 0,
         }
+    }
+
+    fn is_quick(&self) -> bool {
+        self.usual <= 16 * QUICK_MS
     }
 
     /// The next call that has a place. `pace_allows`: whether a compensation may begin now at all.
