@@ -413,7 +413,7 @@ impl Orchestrator {
             }
             match outcome {
                 Outcome::Committed => {
-                    self.expect_messages(&commit.writes);
+                    self.messages_put(commit.saga, &commit.writes);
                     self.carry_out(commit.saga);
                 }
                 Outcome::Exists { saga, same_input: true } | Outcome::Duplicate { saga } => {
@@ -428,11 +428,14 @@ impl Orchestrator {
         }
     }
 
-    /// The lanes need not go looking for messages that this engine has written itself.
-    fn expect_messages(&mut self, writes: &[Write]) {
+    /// The lanes need not go looking for messages that this engine has written itself. One that was received before it was put
+    /// anew is worth nothing: the store has begun to count its receives again, so nobody would know of an attempt that it led to.
+    fn messages_put(&mut self, id: Uuid, writes: &[Write]) {
         for write in writes {
-            if let Write::PutMessage { participant, at, .. } = write {
-                self.lanes.expect_message(participant, *at, self.now);
+            let Write::PutMessage { step, participant, at } = write else { continue };
+            self.lanes.message_put(participant, (id, step.clone()), *at, self.now);
+            if self.live.get_mut(&id).is_some_and(|live| live.drop_old_message(step)) {
+                self.lanes.forget(id, step);
             }
         }
     }

@@ -56,3 +56,10 @@ fn an_order_that_is_offered_again_is_carried_out_once() {
 fn nobody_says_that_nothing_happened_while_a_process_is_frozen() {
     drop(check(3_086_582));
 }
+
+/// An undo was tried once more for a message that came while the commit was on its way which put that message anew. The process
+/// died, the next one did not know of that try, and a dead letter said *done* of what it had undone.
+#[test]
+fn a_message_is_worth_nothing_once_it_is_put_anew() {
+    drop(check(7_140_624));
+}

@@ -94,6 +94,8 @@ struct Lane {
     held: BTreeSet<(Uuid, String)>,
     breaker: Breaker,
     receive: ReceiveState,
+    /// Messages that were put anew since they were asked for: what comes may be from before.
+    renewed: BTreeSet<(Uuid, String)>,
     /// Of those asked for, how many have not come yet.
     asked_for: usize,
     ended: BTreeMap<(&'static str, &'static str), u64>,
@@ -252,6 +254,15 @@ impl Lanes {
         }
     }
 
+    /// The message for a step's compensation was put anew, and can be received from `at` on.
+    pub(super) fn message_put(&mut self, participant: &str, message: (Uuid, String), at: Timestamp, now: Timestamp) {
+        let lane = self.lane(participant, now);
+        if matches!(lane.receive, ReceiveState::OnItsWay { .. }) {
+            lane.renewed.insert(message);
+        }
+        self.expect_message(participant, at, now);
+    }
+
     /// What to receive now: as much as there are places for, and no more.
     pub(super) fn receives(&mut self, now: Timestamp, visibility_ms: u64) -> Vec<Receive> {
         let mut requests = Vec::new();
@@ -278,8 +289,11 @@ impl Lanes {
         lane.asked_for = 0;
         let next = if was_full { now } else { received.next_at.unwrap_or(Timestamp::NEVER).min(now.plus(RECEIVE_MS)) };
         lane.receive = ReceiveState::At(again_at.map_or(next, |again| again.min(next)));
+        let renewed = std::mem::take(&mut lane.renewed);
         let mut messages = received.messages;
-        messages.retain(|message| lane.held.insert((message.saga, message.step.clone())));
+        messages.retain(|message| message.receives == 1 || !renewed.contains(&(message.saga, message.step.clone())));
+        // One that is in hand and comes for the first time was put anew: the one in hand is about to be dropped.
+        messages.retain(|message| lane.held.insert((message.saga, message.step.clone())) || message.receives == 1);
         messages
     }
 
@@ -287,6 +301,7 @@ impl Lanes {
     pub(super) fn not_received(&mut self, participant: &str, again_at: Timestamp, now: Timestamp) {
         let lane = self.lane(participant, now);
         lane.asked_for = 0;
+        lane.renewed.clear();
         lane.receive = ReceiveState::At(again_at);
     }
 
@@ -360,6 +375,7 @@ impl Lane {
             held: BTreeSet::new(),
             breaker: Breaker::new(settings.breaker),
             receive: ReceiveState::At(now),
+            renewed: BTreeSet::new(),
             asked_for: 0,
             ended: BTreeMap::new(),
             latency: (vec![0; Gauges::BUCKETS_MS.len()], 0),

@@ -67,6 +67,19 @@ impl Live {
         self.snapshot.saga.phase == Phase::Forward && matches!(staged.saga.phase, Phase::Compensating { .. })
     }
 
+    /// Takes a message that waits for the last commit, and was put anew by it, out of the inbox. Returns whether that leaves none.
+    /// One that was received for the first time is the new one: the old one led to what was committed.
+    pub(super) fn drop_old_message(&mut self, name: &str) -> bool {
+        let definition = &self.snapshot.definition;
+        let receives = |command: &Command| match command {
+            Command::Received { step, receives } if definition.steps[*step].name == name => Some(*receives),
+            _ => None,
+        };
+        let before = self.inbox.len();
+        self.inbox.retain(|(_, command)| receives(command).is_none_or(|times| times == 1));
+        self.inbox.len() < before && !self.inbox.iter().any(|(_, command)| receives(command).is_some())
+    }
+
     /// Whether a call that has waited for its place is still to be made. What is decided counts, committed or not:
     /// an action is not sent once the saga has turned back, or is held.
     pub(super) fn still_wants(&self, call: &OutgoingCall) -> bool {

@@ -6,7 +6,7 @@ use super::{Input, Output, Reply};
 use crate::{EngineError, Order};
 use amends_core::definition::Definition;
 use amends_core::machine::{Direction, Event, Operator, Settlement, Status, StepStatus};
-use amends_store::{Rest, StoreError};
+use amends_store::{Message, Received, Rest, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use world::{Effect, Reaction, World};
@@ -959,4 +959,30 @@ fn a_backlog_is_claimed_without_a_pause() {
     assert!(sagas.iter().all(|id| status(&world, *id) == Status::Completed));
     // Three questions to the store, one after the other, a commit, and the moment that it waits for what is nearly there.
     assert_eq!(world.calls.iter().map(|(at, _)| at.since(due_at)).max(), Some(6));
+}
+
+/// A slow commit says that an undo has failed; meanwhile its message comes again. An attempt that followed from that one would be
+/// forgotten in a crash: the store has begun to count anew.
+#[test]
+fn a_message_from_before_a_new_try_was_decided_leads_to_nothing() {
+    let mut world = World::new();
+    let definition = chain(&mut world);
+    world.script = Box::new(|call| match (call.step_name.as_str(), call.direction, call.attempt) {
+        ("third", Direction::Action, _) => Reaction::Refuse(400),
+        ("second", Direction::Compensation, 1) => Reaction::Refuse(503),
+        _ => Reaction::Obey,
+    });
+    let id = world.start(1, &definition, "k");
+    while world.calls_to("second", Direction::Compensation).is_empty() {
+        world.run_for(1);
+    }
+    world.commit_answer_ms = 30;
+    world.run_for(8);
+    assert_eq!(world.saga(id).expect("it is stored").saga.steps[1].compensation_attempts, 1);
+    let message = Message { saga: id, step: "second".into(), receives: 2 };
+    let received = Received { messages: vec![message], next_at: None };
+    world.hand_in(1, Input::Received { participant: "two".into(), result: Ok(received) });
+    world.run_for(60_000);
+    let attempts: Vec<_> = world.calls_to("second", Direction::Compensation).iter().map(|call| call.attempt).collect();
+    assert_eq!((attempts, status(&world, id)), (vec![1, 2], Status::Compensated));
 }

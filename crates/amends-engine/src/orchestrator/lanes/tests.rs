@@ -6,7 +6,7 @@ use amends_core::answer::{Answer, Response};
 use amends_core::lint;
 use amends_core::machine::{Direction, Moment, PlannedCall, Start, begin};
 use amends_core::time::Timestamp;
-use amends_store::Birth;
+use amends_store::{Birth, Message, Received};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -114,4 +114,21 @@ fn what_participants_answer_is_counted() {
     let (buckets, sum_ms) = gauges.latency;
     let within = |bound: u64| TOOK_MS.iter().filter(|took| **took <= bound).count() as u64;
     assert_eq!((buckets, sum_ms), (Gauges::BUCKETS_MS.into_iter().map(within).collect(), TOOK_MS.iter().sum()));
+}
+
+/// The store was asked before a message was put anew, and answers with the old one: what follows from that would not be counted.
+#[test]
+fn what_was_received_before_it_was_put_anew_is_dropped() {
+    let answer = |put_anew: bool, receives: u32| {
+        let mut lanes = lanes();
+        let saga = Uuid::from_u128(1);
+        assert_eq!(lanes.receives(NOW, 1_000).len(), 1);
+        if put_anew {
+            lanes.message_put("one", (saga, "step".into()), NOW, NOW);
+        }
+        let message = Message { saga, step: "step".into(), receives };
+        lanes.received("one", Received { messages: vec![message], next_at: None }, NOW).len()
+    };
+    assert_eq!([answer(false, 1), answer(false, 2)], [1, 1]);
+    assert_eq!([answer(true, 1), answer(true, 2)], [1, 0], "the first of them is the new one");
 }
