@@ -10,6 +10,7 @@ use http_body_util::Full;
 use serde::Deserialize;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -137,14 +138,14 @@ struct Ended<'a> {
     status: &'a str,
 }
 
-/// Starts so many sagas and waits until each is accepted, not for its end.
-pub async fn start_all(address: SocketAddr, definition: &str, sagas: u64) -> anyhow::Result<()> {
-    let next = Rc::new(Cell::new(0));
+/// Starts a saga for each of these orders and waits until each is accepted, not for its end.
+pub async fn start_all(address: SocketAddr, definition: &str, orders: Range<u64>) -> anyhow::Result<()> {
+    let next = Rc::new(Cell::new(orders.start));
     let callers = (0..STARTING).map(|_| {
-        let (next, path) = (next.clone(), format!("/v1/sagas/{definition}"));
+        let (next, path, end) = (next.clone(), format!("/v1/sagas/{definition}"), orders.end);
         tokio::task::spawn_local(async move {
             let mut connection = Connection::open(address).await?;
-            while next.get() < sagas {
+            while next.get() < end {
                 let order = Order::new(next.replace(next.get() + 1), false);
                 let (status, body) = connection.post(&path, &order.id, serde_json::to_vec(&order)?.into()).await?;
                 let told = String::from_utf8_lossy(&body);

@@ -2,8 +2,10 @@
 
 mod age;
 mod floor;
+mod herd;
 mod http;
 mod load;
+mod patient;
 mod readers;
 mod recovery;
 mod report;
@@ -42,6 +44,8 @@ enum Command {
     Recovery(recovery::Options),
     /// Memory with many sagas at rest
     Sleepers(sleepers::Options),
+    /// Many compensations at once, at a service that is ill and recovers, from three servers on one PostgreSQL
+    Herd(herd::Options),
     /// Serves the steps of a saga; the others start it
     #[command(hide = true)]
     Services {
@@ -49,6 +53,9 @@ enum Command {
         #[arg(long)]
         latency: u64,
     },
+    /// Serves as one who is ill; the others start it
+    #[command(hide = true)]
+    Patient,
     /// Serves as the durable floor; the others start it
     #[command(hide = true)]
     Floor {
@@ -72,6 +79,8 @@ fn main() -> anyhow::Result<()> {
             Command::Age(options) => age::run(&options, &amends).await,
             Command::Recovery(options) => recovery::run(&options, &amends).await,
             Command::Sleepers(options) => sleepers::run(&options, &amends).await,
+            Command::Herd(options) => herd::run(&options, &amends).await,
+            Command::Patient => patient::run().await,
             Command::Services { latency } => shop::run(Duration::from_millis(latency)).await,
             Command::Floor { store, services } => floor::run(&store, services).await,
         }

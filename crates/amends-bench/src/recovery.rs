@@ -25,7 +25,7 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     let services = Program::role(&["services", "--latency", AWAY])?;
     let (server, empty_start) = amends.start(&store, services.address)?;
     let began = Instant::now();
-    start_all(server.address, "bench", options.sagas).await?;
+    start_all(server.address, "bench", 0..options.sagas).await?;
     let starting = began.elapsed();
     let full = server.look()?;
     server.kill()?;

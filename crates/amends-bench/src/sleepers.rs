@@ -21,7 +21,7 @@ pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
     let (server, empty_start) = amends.start(&store, services.address)?;
     let empty = server.look()?;
     let began = Instant::now();
-    start_all(server.address, "sleeper", options.sagas).await?;
+    start_all(server.address, "sleeper", 0..options.sagas).await?;
     let starting = began.elapsed();
     let full = server.look()?;
     server.kill()?;

@@ -1,5 +1,6 @@
 //! What is measured: the programs, and how they are started.
 
+use crate::herd::HERD;
 use crate::shop::{DEFINITION, PARTICIPANTS, SLEEPER};
 use crate::store::Store;
 use crate::usage::Process;
@@ -90,17 +91,44 @@ pub struct Amends {
     pub binary: PathBuf,
 }
 
+/// What a server holds compensations to.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many begin in a second.
+    pub per_second: u32,
+    /// How many are in flight at each participant.
+    pub in_flight: u32,
+    /// How many fail in a row before the breaker opens.
+    pub failures: u32,
+}
+
+impl Limits {
+    /// None that any load here reaches: what is measured is the server and not its patience.
+    pub const OUT_OF_REACH: Limits = Limits { per_second: 100_000, in_flight: 64, failures: 1_000 };
+}
+
 impl Amends {
     /// Starts it on this store, and says how long it took until it was ready.
     pub fn start(&self, store: &Store<'_>, services: SocketAddr) -> anyhow::Result<(Program, Duration)> {
+        self.start_with(store, services, Limits::OUT_OF_REACH)
+    }
+
+    /// The same, with these limits.
+    pub fn start_with(
+        &self,
+        store: &Store<'_>,
+        services: SocketAddr,
+        limits: Limits,
+    ) -> anyhow::Result<(Program, Duration)> {
         let address = free_address()?;
         let folder = store.folder();
         std::fs::create_dir_all(folder.join("sagas"))?;
         std::fs::write(folder.join("sagas/bench.yaml"), DEFINITION)?;
         std::fs::write(folder.join("sagas/sleeper.yaml"), SLEEPER)?;
+        std::fs::write(folder.join("sagas/herd.yaml"), HERD)?;
         // Others may be started on the same store.
         let path = folder.join(format!("amends-{}.toml", address.port()));
-        std::fs::write(&path, configuration(address, &store.address(), services))?;
+        std::fs::write(&path, configuration(address, &store.address(), services, limits))?;
         let began = Instant::now();
         let child = Command::new(&self.binary)
             .args(["serve", "--config"])
@@ -122,15 +150,15 @@ impl Amends {
     }
 }
 
-/// Limits that no load here reaches: what is measured is the server and not its patience.
-fn configuration(address: SocketAddr, store: &str, services: SocketAddr) -> String {
+fn configuration(address: SocketAddr, store: &str, services: SocketAddr, limits: Limits) -> String {
+    let Limits { per_second, in_flight, failures } = limits;
     let mut text = format!(
         "listen = \"{address}\"\nstore = \"{store}\"\ndefinitions = \"sagas\"\n\
-         [log]\nlevel = \"warn\"\n[compensations]\nper_second = 100000\n[limits]\nlive_sagas = 1000000\n"
+         [log]\nlevel = \"warn\"\n[compensations]\nper_second = {per_second}\n[limits]\nlive_sagas = 1000000\n"
     );
     for participant in PARTICIPANTS {
         write!(text, "[participants.{participant}]\nurl = \"http://{services}\"\nin_flight = 256\n").expect("text");
-        writeln!(text, "compensations.in_flight = 64").expect("text");
+        writeln!(text, "compensations.in_flight = {in_flight}\nbreaker.failures = {failures}").expect("text");
     }
     text
 }

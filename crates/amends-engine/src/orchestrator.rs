@@ -18,6 +18,7 @@ mod intake;
 mod lanes;
 mod live;
 mod pace;
+mod permits;
 mod writes;
 
 #[cfg(test)]
@@ -132,6 +133,10 @@ impl Orchestrator {
             Input::Claimed(result) => self.claimed(result),
             Input::Acquired { saga, result } => self.acquired(saga, result),
             Input::Received { participant, result } => self.received(&participant, result),
+            Input::Permitted(result) => {
+                // While the store cannot be asked nothing could be committed either.
+                self.lanes.permitted(result.unwrap_or(0), now);
+            }
             Input::Answered { call, answer, took_ms } => self.answered(call, answer, took_ms),
         }
     }
@@ -635,6 +640,7 @@ impl Orchestrator {
         }
         let requests = self.lanes.receives(self.now, self.settings.visibility_ms);
         self.outputs.extend(requests.into_iter().map(Output::Receive));
+        self.outputs.extend(self.lanes.asks_for_permits(self.now).map(Output::Permits));
     }
 
     /// A call was given up before it was sent. A compensation's message says by itself when its turn comes again.

@@ -10,8 +10,10 @@ use url::Url;
 pub struct Settings {
     /// Who can be called, by name.
     pub participants: BTreeMap<String, Participant>,
-    /// Compensations begun per second, over all participants.
+    /// Compensations begun per second, over all participants and all orchestrators on the store.
     pub compensations_per_second: u32,
+    /// Whether other orchestrators may be on the store.
+    pub is_shared: bool,
     /// How long a received message stays invisible to others; it is made visible again if nobody reports back.
     pub visibility_ms: u64,
     /// A saga whose next turn is further away than this is put to rest: it costs a row and no memory.
@@ -72,6 +74,7 @@ impl Default for Settings {
         Settings {
             participants: BTreeMap::new(),
             compensations_per_second: 200,
+            is_shared: false,
             visibility_ms: 60_000,
             keep_ms: 10_000,
             sweep_ms: 500,

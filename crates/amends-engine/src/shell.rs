@@ -116,6 +116,7 @@ impl Engine {
     pub async fn start(options: EngineOptions) -> Result<Engine, EngineError> {
         let EngineOptions { store, views, mut settings } = options;
         settings.commits_in_flight = store.commits_in_flight();
+        settings.is_shared = store.lease().is_some();
         let me = Uuid::now_v7();
         let egress = Egress::new(&settings).map_err(EngineError::BadInput)?;
         let clock = Clock::start(store.time().await?);

@@ -52,6 +52,7 @@ pub const REQUIRED: &[&str] = &[
     "killed after reply",
     "killed while recovering",
     "stopped in order",
+    "the rate of compensations was shared",
     "paused",
     "resumed",
     "cancelled",

@@ -19,7 +19,7 @@ use amends_store::{Commit, MemoryStore, Processes, Store, StoredDefinition, View
 use clients::Clients;
 use fastrand::Rng;
 use futures_util::FutureExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -89,6 +89,8 @@ pub(crate) struct World {
     model: Model,
     clients: Clients,
     coverage: Coverage,
+    /// When the last compensations began, as many as the rate.
+    begun: VecDeque<Timestamp>,
     /// Whether the faults have stopped.
     is_healed: bool,
     trace: bool,
@@ -105,6 +107,7 @@ impl World {
     pub(crate) fn new(seed: u64, trace: bool) -> World {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::draw(&mut rng);
+        let shares_rate = seed % 8 == 3;
         let mut settings = Settings {
             sweep_ms: 5_000,
             visibility_ms: 1_500,
@@ -112,6 +115,8 @@ impl World {
             commits_in_flight: plan.commits,
             // Without a draw: a seed stays the run that it was.
             full_batch: if seed % 4 == 2 { 3 } else { 1 },
+            is_shared: shares_rate,
+            compensations_per_second: if shares_rate { 5 } else { 200 },
             ..Settings::default()
         };
         for name in PARTICIPANTS {
@@ -136,6 +141,7 @@ impl World {
             model: Model::default(),
             clients: Clients::default(),
             coverage: Coverage::default(),
+            begun: VecDeque::new(),
             is_healed: false,
             trace,
             rng,

@@ -22,6 +22,7 @@ use uuid::Uuid;
 mod columns;
 pub mod conformance;
 mod memory;
+mod permits;
 mod postgres;
 mod sqlite;
 
@@ -68,6 +69,12 @@ pub trait Store: Send + Sync {
     /// Receives messages for one participant: those whose time has come, oldest first. They become invisible
     /// until `request.invisible_until`. Messages of sagas that another incarnation owns are that one's to receive.
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError>;
+
+    /// How many of the wanted compensations may begin now, where several processes share the store and so the rate. One that has
+    /// the store to itself keeps to the rate by itself.
+    async fn permits(&self, request: PermitRequest) -> Result<usize, StoreError> {
+        Ok(request.wanted)
+    }
 
     /// How many commits it can work on at once.
     fn commits_in_flight(&self) -> usize {
@@ -479,6 +486,18 @@ pub struct Message {
     pub step: String,
     /// How many times it was received since it was put, this time included.
     pub receives: u32,
+}
+
+/// Asks for a share of the rate of compensations that all orchestrators on a store have together. If each permit is used
+/// within the given time of the asking, or not at all, no second, wherever it begins, sees more of them used than the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PermitRequest {
+    /// How many could begin.
+    pub wanted: usize,
+    /// How many may begin in a second, by all.
+    pub per_second: u32,
+    /// For how long after the asking a permit can be used, in milliseconds.
+    pub use_within_ms: u64,
 }
 
 /// What to forget. An id tells when its saga was born (UUID version 7), so no id from that time on is looked at.

@@ -8,8 +8,8 @@ mod state;
 
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
-    Outcome, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views,
-    Which,
+    Outcome, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
+    Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -37,6 +37,12 @@ impl MemoryStore {
     #[must_use]
     pub fn new(processes: Processes) -> MemoryStore {
         MemoryStore { state: Mutex::new(State::new(processes)) }
+    }
+
+    /// As [`Store::permits`], at this time.
+    #[must_use]
+    pub fn permits_at(&self, now: Timestamp, request: PermitRequest) -> usize {
+        self.state().permits(now, &request)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -73,6 +79,11 @@ impl Store for MemoryStore {
 
     async fn receive(&self, me: Incarnation, request: Receive) -> Result<Received, StoreError> {
         self.state().receive(me, &request)
+    }
+
+    async fn permits(&self, request: PermitRequest) -> Result<usize, StoreError> {
+        let now = self.time().await?;
+        Ok(self.permits_at(now, request))
     }
 
     async fn forget(&self, request: Forget) -> Result<Vec<Uuid>, StoreError> {

@@ -29,8 +29,8 @@ mod writes;
 use crate::columns;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
-    Migration, Offer, Outcome, Patience, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
-    StoredDefinition, Summary, Views, Which,
+    Migration, Offer, Outcome, Patience, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store,
+    StoreError, StoredDefinition, Summary, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -340,6 +340,10 @@ impl Store for PostgresStore {
 
     fn lease(&self) -> Option<Duration> {
         Some(self.lease)
+    }
+
+    async fn permits(&self, request: PermitRequest) -> Result<usize, StoreError> {
+        transact!(self.keepers, link => ownership::permits(link, &request))
     }
 
     async fn time(&self) -> Result<Timestamp, StoreError> {

@@ -4,11 +4,11 @@
 
 use amends_core::time::Timestamp;
 use amends_store::{
-    Commit, Item, Outcome, Patience, PostgresError, PostgresOptions, PostgresStore, Rest, Store, StoreError, Views,
-    conformance, migrate_postgres,
+    Commit, Item, Outcome, Patience, PermitRequest, PostgresError, PostgresOptions, PostgresStore, Rest, Store,
+    StoreError, Views, conformance, migrate_postgres,
 };
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use test_postgres::{Durability, Pooler, Server, Stop};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -130,6 +130,27 @@ async fn what_is_left_for_another_is_found_and_answered() {
 }
 
 /// Several servers may start at once on a new database, and each may be started again.
+/// Three processes ask for as many as they can get, for a while.
+#[tokio::test]
+async fn those_who_share_a_store_share_the_rate_of_compensations() {
+    const PER_SECOND: u32 = 100;
+    let url = test_postgres::database();
+    let began = Instant::now();
+    let request = PermitRequest { wanted: 1_000, per_second: PER_SECOND, use_within_ms: 0 };
+    let ask = async |store: PostgresStore| {
+        let mut granted = 0;
+        while began.elapsed() < Duration::from_millis(1_500) {
+            granted += store.permits(request).await.unwrap();
+        }
+        granted
+    };
+    let granted = tokio::join!(ask(open(&url).await), ask(open(&url).await), ask(open(&url).await));
+    let (granted, took) = (granted.0 + granted.1 + granted.2, began.elapsed());
+    // A few may be granted a twentieth of a second early.
+    let most = (took.as_secs_f64() + 0.05) * f64::from(PER_SECOND) + 1.0;
+    assert!(granted > 20 && granted as f64 <= most, "{granted} in {took:?}");
+}
+
 #[tokio::test]
 async fn several_can_bring_the_schema_up_to_date_at_once() {
     let url = test_postgres::database();

@@ -7,7 +7,7 @@ use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
-use amends_store::{Commit, Incarnation, Offer, Outcome, Receive, Received, Record, StoreError};
+use amends_store::{Commit, Incarnation, Offer, Outcome, PermitRequest, Receive, Received, Record, StoreError};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -72,6 +72,8 @@ pub enum Input {
         /// What came.
         result: Result<Received, StoreError>,
     },
+    /// The answer to [`Output::Permits`].
+    Permitted(Result<usize, StoreError>),
     /// A call has ended.
     Answered {
         /// Which.
@@ -146,6 +148,8 @@ pub enum Output {
     },
     /// Receive messages.
     Receive(Receive),
+    /// Ask for a share of the rate of compensations.
+    Permits(PermitRequest),
     /// Call a participant.
     Call(Box<OutgoingCall>),
     /// Answer a caller.

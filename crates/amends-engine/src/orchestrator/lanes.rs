@@ -6,6 +6,7 @@
 use super::CallId;
 use super::breaker::Breaker;
 use super::pace::Pace;
+use super::permits::Permits;
 use crate::settings::{Participant, Settings};
 use crate::{Gauges, ParticipantGauges, Snapshot, trace};
 use amends_core::answer::{
@@ -15,7 +16,7 @@ use amends_core::definition::StepIndex;
 use amends_core::idempotency::{action_key, compensation_key};
 use amends_core::machine::{Direction, PlannedCall, Request};
 use amends_core::time::Timestamp;
-use amends_store::{Message, Receive, Received};
+use amends_store::{Message, PermitRequest, Receive, Received};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use uuid::Uuid;
@@ -72,6 +73,8 @@ struct Flight {
 pub(super) struct Lanes {
     lanes: BTreeMap<String, Lane>,
     pace: Pace,
+    /// Where others share the rate.
+    permits: Option<Permits>,
     flying: BTreeMap<CallId, Flight>,
     /// When those of them began whose participants usually answer at once.
     quick: BTreeMap<CallId, Timestamp>,
@@ -122,6 +125,7 @@ impl Lanes {
         Lanes {
             lanes: lanes.collect(),
             pace: Pace::new(settings.compensations_per_second),
+            permits: settings.is_shared.then(|| Permits::new(settings.compensations_per_second, now)),
             flying: BTreeMap::new(),
             quick: BTreeMap::new(),
             next_id: 1,
@@ -167,7 +171,8 @@ impl Lanes {
 
     /// The next call that has a place now; it counts as in flight from here on.
     pub(super) fn next_call(&mut self, now: Timestamp) -> Option<OutgoingCall> {
-        let pace_allows = self.pace.allowance(now) > 0;
+        let has_permit = self.permits.as_ref().is_none_or(|permits| permits.left(now) > 0);
+        let pace_allows = has_permit && self.pace.allowance(now) > 0;
         let mut next_of = |(name, lane): (&String, &mut Lane)| {
             let call = lane.next_call(pace_allows, now)?;
             Some((name.clone(), call))
@@ -178,6 +183,7 @@ impl Lanes {
         let (name, call) = after.or_else(|| self.lanes.range_mut(..=last).find_map(&mut next_of))?;
         if call.direction == Direction::Compensation {
             self.pace.take(now);
+            self.permits.iter_mut().for_each(Permits::take);
         }
         if self.lanes.get(&name).is_some_and(Lane::is_quick) {
             self.quick.insert(call.id, now);
@@ -278,6 +284,17 @@ impl Lanes {
         requests
     }
 
+    /// What to ask of the store, so that compensations which wait may begin.
+    pub(super) fn asks_for_permits(&mut self, now: Timestamp) -> Option<PermitRequest> {
+        let permits = self.permits.as_mut()?;
+        let ready = |lane: &Lane| lane.compensations.len().min(lane.breaker.allowance(now));
+        permits.ask(self.lanes.values().map(ready).sum(), now)
+    }
+
+    pub(super) fn permitted(&mut self, count: usize, now: Timestamp) {
+        self.permits.iter_mut().for_each(|permits| permits.granted(count, now));
+    }
+
     /// Messages have come. Returns those that are not in hand already.
     pub(super) fn received(&mut self, participant: &str, received: Received, now: Timestamp) -> Vec<Message> {
         let lane = self.lane(participant, now);
@@ -324,12 +341,13 @@ impl Lanes {
     /// When there is something to do that no event will announce.
     pub(super) fn wake_at(&self, now: Timestamp) -> Option<Timestamp> {
         let pace = self.pace.next_at(now);
+        let permitted = self.permits.as_ref().map_or(Some(now), |permits| permits.next_at(now));
         let lanes = self.lanes.values().filter_map(|lane| {
             let receive = match lane.receive {
                 ReceiveState::At(at) if lane.has_places() => Some(at),
                 ReceiveState::At(_) | ReceiveState::OnItsWay { .. } => None,
             };
-            let ready = (!lane.compensations.is_empty()).then_some(pace);
+            let ready = permitted.filter(|_| !lane.compensations.is_empty()).map(|at| at.max(pace));
             let earliest = [receive, ready].into_iter().flatten().min()?;
             // While the breaker is open neither is possible; while its probes are out, their end is waited for.
             let opens = lane.breaker.opens_at().unwrap_or(now).max(now);

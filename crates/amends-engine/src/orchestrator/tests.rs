@@ -579,10 +579,16 @@ fn a_finished_saga_that_cannot_be_read_may_be_for_a_newer_program() {
     assert!(matches!(refused, (Err(EngineError::ForNewer(_)), Err(EngineError::Unreadable(_)))), "{refused:?}");
 }
 
+/// Alone, or with a share of the rate that all on the store have together.
 #[test]
 fn a_herd_of_compensations_keeps_the_pace_and_meets_the_breaker() {
+    [false, true].into_iter().for_each(herd);
+}
+
+fn herd(is_shared: bool) {
     const RATE: u64 = 50;
-    let mut world = World::with(|settings| settings.compensations_per_second = RATE as u32);
+    let mut world =
+        World::with(|settings| (settings.compensations_per_second, settings.is_shared) = (RATE as u32, is_shared));
     let definition = world.define(
         "saga: herd\nkey: '{{ input.id }}'\nsteps:\n  first:\n    action: { post: 'one:/do' }\n    \
          compensation: { post: 'one:/undo', retry: { attempts: 1000, initial: 1s, max: 5s, total: 24h } }\n  \

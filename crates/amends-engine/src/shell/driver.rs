@@ -321,6 +321,9 @@ impl Driver {
                 failpoint!(async ReceiveAfter);
                 Input::Received { participant, result }
             }),
+            Output::Permits(request) => {
+                self.spawn(async move { Input::Permitted(store.permits(request).await) });
+            }
             // Others may be making it.
             Output::Call(_) if self.is_fenced => {}
             Output::Call(call) => {

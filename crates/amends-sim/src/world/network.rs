@@ -1,6 +1,6 @@
 //! What becomes of a call between a process and a participant, and at the participant.
 
-use super::{Asks, Happening, World};
+use super::{Asks, DAWN, Happening, World};
 use crate::model::Violation;
 use crate::participants::{Arrival, Request, Work, respond};
 use crate::process::ProcessId;
@@ -19,6 +19,9 @@ impl World {
         let is_believed = !known.leaves_tombstone(call.step);
         let honours_key = known.honours_key(call.step);
         self.model.called(&call, is_live, &self.participants)?;
+        if call.direction == Direction::Compensation {
+            self.check_rate()?;
+        }
         let asks = Asks { life: self.processes[process].life, call: call.id, since: self.now };
         self.processes[process].calls_in_flight += 1;
         // Who was taken over stops calling as soon as its own clock says that its lease has run out. Only a step that
@@ -29,6 +32,21 @@ impl World {
         }
         let request = Request { call: Arc::new(call), honours_key, is_believed };
         self.send(request, asks);
+        Ok(())
+    }
+
+    /// Where orchestrators share the rate of compensations, no second sees more of them.
+    fn check_rate(&mut self) -> Result<(), Violation> {
+        let rate = self.settings.compensations_per_second as usize;
+        self.begun.push_back(self.now);
+        if !self.settings.is_shared || self.begun.len() <= rate {
+            return Ok(());
+        }
+        let first = self.begun.pop_front().unwrap_or(self.now);
+        if self.now.since(first) < 1_000 {
+            return Err(format!("more than {rate} compensations in a second, from {} on", first.since(DAWN)));
+        }
+        self.coverage.met("the rate of compensations was shared");
         Ok(())
     }
 

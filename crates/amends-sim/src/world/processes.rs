@@ -162,7 +162,11 @@ impl World {
 
     fn carry_out(&mut self, process: ProcessId, output: Output) -> Result<(), Violation> {
         match output {
-            Output::Commit { .. } | Output::Claim { .. } | Output::Acquire { .. } | Output::Receive(_) => {
+            Output::Commit { .. }
+            | Output::Claim { .. }
+            | Output::Acquire { .. }
+            | Output::Receive(_)
+            | Output::Permits(_) => {
                 let found = &self.processes[process];
                 let (life, incarnation) = (found.life, found.incarnation);
                 let slow = self.plan.chaos.slow_store;
@@ -255,6 +259,10 @@ impl World {
                 let participant = request.participant.clone();
                 let result = refused.map_or_else(|| done(self.store.receive(incarnation, request)), Err);
                 Input::Received { participant, result }
+            }
+            Output::Permits(request) => {
+                let granted = refused.map_or_else(|| Ok(self.store.permits_at(self.now, request)), Err);
+                Input::Permitted(granted)
             }
             Output::Call(_) | Output::Reply { .. } | Output::Announce { .. } | Output::Fatal(_) => return Ok(()),
         };
@@ -405,6 +413,6 @@ fn point(output: &Output) -> Option<(&'static str, &'static str)> {
         Output::Receive(_) => ("killed before receive", "killed after receive"),
         Output::Call(_) => ("killed before call", "killed after call"),
         Output::Reply { .. } => ("killed before reply", "killed after reply"),
-        Output::Announce { .. } | Output::Fatal(_) => return None,
+        Output::Permits(_) | Output::Announce { .. } | Output::Fatal(_) => return None,
     })
 }

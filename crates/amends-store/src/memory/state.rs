@@ -3,9 +3,10 @@
 use super::Processes;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Forget,
-    Incarnation, Message, Offer, Outcome, Receive, Received, Record, Rest, Row, SagaQuery, Statistics, StoreError,
-    StoredDefinition, StoredEvents, Summary, Which, Write,
+    Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest, Row, SagaQuery, Statistics,
+    StoreError, StoredDefinition, StoredEvents, Summary, Which, Write,
 };
+use crate::{columns, permits};
 use amends_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -33,6 +34,8 @@ pub(super) struct State {
     definitions: BTreeMap<String, StoredDefinition>,
     /// The current version by name.
     current: BTreeMap<String, String>,
+    /// The next permit's place, in microseconds.
+    next_permit: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +72,7 @@ impl State {
             counts: BTreeMap::new(),
             definitions: BTreeMap::new(),
             current: BTreeMap::new(),
+            next_permit: 0,
         }
     }
 
@@ -330,6 +334,12 @@ impl State {
             received.messages.push(Message { saga: place.0, step: place.1, receives: message.receives });
         }
         Ok(received)
+    }
+
+    pub(super) fn permits(&mut self, now: Timestamp, request: &PermitRequest) -> usize {
+        let (granted, next) = permits::grant(self.next_permit, columns::time(now).saturating_mul(1_000), request);
+        self.next_permit = next;
+        granted
     }
 
     pub(super) fn forget(&mut self, request: &Forget) -> Vec<Uuid> {

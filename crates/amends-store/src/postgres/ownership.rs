@@ -7,11 +7,11 @@ use super::flight::{Flight, values};
 use super::reads::{self, IS_ORPHAN, NOW_MS};
 use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
 use super::{rows, text};
-use crate::columns;
 use crate::{
-    Acquired, Claimed, FORMAT, Incarnation, Item, Message, Patience, Receive, Received, Rest, StoreError,
-    StoredDefinition,
+    Acquired, Claimed, FORMAT, Incarnation, Item, Message, Patience, PermitRequest, Receive, Received, Rest,
+    StoreError, StoredDefinition,
 };
+use crate::{columns, permits};
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
 use std::time::Duration;
@@ -127,6 +127,21 @@ async fn fence(link: &Link, whom: Incarnation) -> Result<bool, Failure> {
         tracing::warn!(incarnation = %whom, "an orchestrator gives no sign of life; its sagas go to others");
     }
     Ok(!fenced.is_empty())
+}
+
+/// A share of the rate that all have together. Whoever asks at the same time waits for the row.
+pub(super) async fn permits(link: &Link, request: &PermitRequest) -> Result<usize, Failure> {
+    link.begin().await?;
+    let lock = "SELECT next_us FROM amends.budget WHERE is_the_one FOR UPDATE";
+    let next: i64 = link.query_text(lock, &[]).await?[0].try_get(0)?;
+    // Asked only once the row is locked: the clock at the statement's start may be one of before.
+    let clock = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let now: i64 = link.query_text(clock, &[]).await?[0].try_get(0)?;
+    let (granted, next) = permits::grant(next, now, request);
+    let keep = "UPDATE amends.budget SET next_us = $1 WHERE is_the_one";
+    link.query_text(keep, &[(&next, Type::INT8)]).await?;
+    commit_of(link).await?;
+    Ok(granted)
 }
 
 /// Declares an incarnation dead, and only when that is durable hands out what it had.

@@ -249,6 +249,10 @@ impl World {
                 let result = self.read(|world| done(world.store.receive(world.me, request)));
                 self.hand_in(1, Input::Received { participant, result });
             }
+            Output::Permits(request) => {
+                let count = self.store.permits_at(self.now, request);
+                self.hand_in(self.read_answer_ms, Input::Permitted(Ok(count)));
+            }
             Output::Call(call) => self.call(*call),
             Output::Reply { reply, result } => drop(self.replies.insert(reply, result)),
             Output::Announce { saga, events } => self.hear(saga.id, events),

@@ -38,6 +38,14 @@ CREATE TABLE amends.inbox (
 );
 CREATE INDEX inbox_open ON amends.inbox (incarnation) WHERE answer IS NULL;
 
+-- The rate of compensations that all orchestrators have together: the next one's place on a line of time, in microseconds
+-- since the Unix epoch.
+CREATE TABLE amends.budget (
+    is_the_one boolean PRIMARY KEY CHECK (is_the_one),
+    next_us bigint NOT NULL
+) WITH (fillfactor = 50);
+INSERT INTO amends.budget VALUES (true, 0);
+
 CREATE TABLE amends.definition (
     version text COLLATE "C" PRIMARY KEY,
     name text COLLATE "C" NOT NULL,
