@@ -48,6 +48,7 @@ const INSTANCES: u64 = 3;
 /// How many compensations a server lets through to see whether a service is back, where nothing else is said.
 const PROBES: usize = 2;
 /// How long a breaker stays open, where nothing else is said, in milliseconds.
+const OPEN: &str = "5s";
 const OPEN_MS: u64 = 5_000;
 /// How many compensations of one server are in flight at a service, and how many fail before the breaker opens, where nothing
 /// else is said.
@@ -68,7 +69,7 @@ struct Seen {
 
 /// Measures with the limits and without, checks what is promised, and prints both.
 pub async fn run(options: &Options, amends: &Amends) -> anyhow::Result<()> {
-    let limits = Limits { per_second: options.per_second, in_flight: IN_FLIGHT, failures: FAILURES };
+    let limits = Limits { per_second: options.per_second, in_flight: IN_FLIGHT, failures: FAILURES, open: OPEN };
     let with = watch(options, amends, limits).await?;
     check(&with, options)?;
     let without = watch(options, amends, Limits { in_flight: 10_000, ..Limits::OUT_OF_REACH }).await?;

@@ -100,11 +100,13 @@ pub struct Limits {
     pub in_flight: u32,
     /// How many fail in a row before the breaker opens.
     pub failures: u32,
+    /// How long it stays open.
+    pub open: &'static str,
 }
 
 impl Limits {
     /// None that any load here reaches: what is measured is the server and not its patience.
-    pub const OUT_OF_REACH: Limits = Limits { per_second: 100_000, in_flight: 64, failures: 1_000 };
+    pub const OUT_OF_REACH: Limits = Limits { per_second: 100_000, in_flight: 64, failures: 1_000, open: "100ms" };
 }
 
 impl Amends {
@@ -151,14 +153,18 @@ impl Amends {
 }
 
 fn configuration(address: SocketAddr, store: &str, services: SocketAddr, limits: Limits) -> String {
-    let Limits { per_second, in_flight, failures } = limits;
+    let Limits { per_second, in_flight, failures, open } = limits;
     let mut text = format!(
         "listen = \"{address}\"\nstore = \"{store}\"\ndefinitions = \"sagas\"\n\
          [log]\nlevel = \"warn\"\n[compensations]\nper_second = {per_second}\n[limits]\nlive_sagas = 1000000\n"
     );
     for participant in PARTICIPANTS {
         write!(text, "[participants.{participant}]\nurl = \"http://{services}\"\nin_flight = 256\n").expect("text");
-        writeln!(text, "compensations.in_flight = {in_flight}\nbreaker.failures = {failures}").expect("text");
+        writeln!(
+            text,
+            "compensations.in_flight = {in_flight}\nbreaker = {{ failures = {failures}, open = \"{open}\" }}"
+        )
+        .expect("text");
     }
     text
 }

@@ -51,3 +51,10 @@ fn sleepers() {
     let found = run("sleepers --sagas 200");
     assert!(found.contains("sagas asleep                                200"), "{found}");
 }
+
+/// Three servers keep to one rate, and whoever comes back is first met by a few.
+#[test]
+fn herd() {
+    let found = run("herd --sagas 60 --per-second 20 --away 1 --ill 1");
+    assert!(found.contains("it is back, and ill"), "{found}");
+}
