@@ -291,15 +291,7 @@ impl Driver {
             }
             Output::Claim { limit } => {
                 let catalogue = self.catalogue.clone();
-                self.spawn(async move {
-                    failpoint!(async ClaimBefore);
-                    let claimed = store.claim(me, now, limit).await;
-                    failpoint!(async ClaimAfter);
-                    Input::Claimed(match claimed {
-                        Ok(claimed) => load_all(&catalogue, claimed.records).await.map(|all| (all, claimed.next_due)),
-                        Err(error) => Err(error),
-                    })
-                });
+                self.spawn(async move { Input::Claimed(claim(&*store, &catalogue, me, now, limit).await) });
             }
             Output::Acquire { saga } => {
                 let catalogue = self.catalogue.clone();
@@ -321,9 +313,7 @@ impl Driver {
                 failpoint!(async ReceiveAfter);
                 Input::Received { participant, result }
             }),
-            Output::Permits(request) => {
-                self.spawn(async move { Input::Permitted(store.permits(request).await) });
-            }
+            Output::Permits(request) => self.spawn(async move { Input::Permitted(store.permits(request).await) }),
             // Others may be making it.
             Output::Call(_) if self.is_fenced => {}
             Output::Call(call) => {
@@ -433,6 +423,20 @@ async fn load(catalogue: &Catalogue, record: Record) -> Result<Loaded, StoreErro
         };
         return Ok(Loaded { record, definition });
     }
+}
+
+async fn claim(
+    store: &dyn Store,
+    catalogue: &Catalogue,
+    me: Incarnation,
+    now: Timestamp,
+    limit: usize,
+) -> Result<(Vec<Loaded>, Option<Timestamp>), StoreError> {
+    failpoint!(async ClaimBefore);
+    let claimed = store.claim(me, now, limit).await;
+    failpoint!(async ClaimAfter);
+    let claimed = claimed?;
+    Ok((load_all(catalogue, claimed.records).await?, claimed.next_due))
 }
 
 async fn load_all(catalogue: &Catalogue, records: Vec<Record>) -> Result<Vec<Loaded>, StoreError> {

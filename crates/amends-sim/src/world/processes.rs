@@ -210,21 +210,7 @@ impl World {
         let now = self.processes[life.process].clock(self.now);
         let input = match output {
             Output::Commit { batch, offer: Offer::First, commits } => {
-                let result = match self.fate_of_commit() {
-                    Fate::Answered => self.commit(incarnation, commits, Offer::First, refused)?,
-                    Fate::AnswerLost => {
-                        let written = self.commit(incarnation, commits, Offer::First, refused)?;
-                        written.and(Err(StoreError::Unknown("the connection broke".into())))
-                    }
-                    Fate::Lost { arrives_ms } => {
-                        // It may arrive after all, when nobody waits for it any more.
-                        if let Some(ms) = arrives_ms {
-                            self.after(ms, Happening::Ghost { incarnation, batch: commits });
-                        }
-                        Err(StoreError::Unknown("the connection broke".into()))
-                    }
-                };
-                Input::Committed { batch, result }
+                Input::Committed { batch, result: self.commit_first(incarnation, commits, refused)? }
             }
             Output::Commit { batch, offer: Offer::Again, commits } => {
                 Input::Committed { batch, result: self.commit(incarnation, commits, Offer::Again, refused)? }
@@ -269,6 +255,26 @@ impl World {
         let ms = self.rng.u64(..3);
         self.after(ms, Happening::Input { life, input: Box::new(input) });
         Ok(())
+    }
+
+    fn commit_first(
+        &mut self,
+        incarnation: Uuid,
+        commits: Arc<[Commit]>,
+        refused: Option<StoreError>,
+    ) -> Result<Result<Vec<Outcome>, StoreError>, Violation> {
+        let broken = || StoreError::Unknown("the connection broke".into());
+        Ok(match self.fate_of_commit() {
+            Fate::Answered => self.commit(incarnation, commits, Offer::First, refused)?,
+            Fate::AnswerLost => self.commit(incarnation, commits, Offer::First, refused)?.and(Err(broken())),
+            Fate::Lost { arrives_ms } => {
+                // It may arrive after all, when nobody waits for it any more.
+                if let Some(ms) = arrives_ms {
+                    self.after(ms, Happening::Ghost { incarnation, batch: commits });
+                }
+                Err(broken())
+            }
+        })
     }
 
     fn commit(
