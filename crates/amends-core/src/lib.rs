@@ -4,7 +4,8 @@
 //! - [`expression`]: the `{{ … }}` in definitions.
 //! - [`machine`]: the state machine. `decide` turns a command into events, `apply` folds an event into the state.
 //! - [`answer`]: what a participant's answer means. [`retry`]: when to ask again.
-//! - [`idempotency`]: the keys that calls carry, and the rules by which a service honours them.
+//! - [`idempotency`]: the keys that calls carry, and the rules by which a service honours them. [`signature`]: how a service
+//!   knows who calls.
 //!
 //! Time and chance come in as arguments, so whatever happens here can be repeated exactly.
 
@@ -18,5 +19,6 @@ pub mod lint;
 pub mod machine;
 pub mod parse;
 pub mod retry;
+pub mod signature;
 pub mod text;
 pub mod time;
