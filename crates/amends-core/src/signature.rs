@@ -33,10 +33,14 @@ const ID_BYTES: usize = 64;
 const COMPONENTS: &str = r#"("@method" "@path" "@query" "content-digest" "idempotency-key")"#;
 const LABELS: [&str; KEYS] = ["sig1", "sig2"];
 
-const CONTENT_DIGEST: &str = "Content-Digest";
-const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-const SIGNATURE: &str = "Signature";
-const SIGNATURE_INPUT: &str = "Signature-Input";
+/// The headers of a signed call.
+pub const CONTENT_DIGEST: &str = "Content-Digest";
+/// See [`CONTENT_DIGEST`].
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// See [`CONTENT_DIGEST`].
+pub const SIGNATURE: &str = "Signature";
+/// See [`CONTENT_DIGEST`].
+pub const SIGNATURE_INPUT: &str = "Signature-Input";
 
 /// A secret that both sides know, and the name that both have for it.
 #[derive(Clone)]
@@ -83,7 +87,7 @@ pub struct SignatureHeaders {
     pub signature: String,
 }
 
-/// A call as it arrived. A header that is not there is `None`.
+/// The head of a call as it arrived. A header that is not there is `None`.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     /// Such as `POST`.
@@ -92,8 +96,6 @@ pub struct Received<'a> {
     pub path: &'a str,
     /// What follows the question mark.
     pub query: Option<&'a str>,
-    /// The body's bytes.
-    pub body: &'a [u8],
     /// `Idempotency-Key`.
     pub idempotency_key: Option<&'a str>,
     /// `Content-Digest`.
@@ -102,6 +104,13 @@ pub struct Received<'a> {
     pub signature_input: Option<&'a str>,
     /// `Signature`.
     pub signature: Option<&'a str>,
+}
+
+/// A call whose head is signed. Its body is not known yet: the digest of it is.
+#[must_use = "the body may be another one than was signed"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    content_digest: &'a str,
 }
 
 /// When a signature counts. Times are in whole seconds.
@@ -141,8 +150,8 @@ pub enum Refusal {
     },
     /// It was made too long ago, or the clocks differ.
     #[error(
-        "the signature was made {seconds} s {} now by the clock here, and {tolerance_seconds} s are allowed; \
-         is it a replay, or do the clocks differ?",
+        "the signature was made {seconds} s {} now by the clock here, and {tolerance_seconds} s are allowed: \
+         it is a replay, or the clocks differ",
         if *.later { "after" } else { "before" }
     )]
     OutOfTime {
@@ -225,33 +234,46 @@ pub fn sign(call: &Signed<'_>, keys: &[Key], created_seconds: u64) -> SignatureH
     SignatureHeaders { signature_input: inputs.join(", "), signature: signatures.join(", ") }
 }
 
-/// Whether a call was signed by one of the keys, at about this time, and has not been changed since. Signatures are compared
-/// in constant time.
+/// Whether a call was signed by one of the keys, at about this time, and its head has not been changed since. What comes
+/// back must be asked about the body too. Signatures are compared in constant time.
 ///
 /// # Errors
 /// [`Refusal`], which says why not.
-pub fn verify(received: &Received<'_>, keys: &[Key], validity: Validity) -> Result<(), Refusal> {
-    let needed = |value: Option<_>, header| value.ok_or(Refusal::NotSigned { header });
+pub fn verify<'a>(received: &Received<'a>, keys: &[Key], validity: Validity) -> Result<Verified<'a>, Refusal> {
+    let needed = |value: Option<&'a str>, header| value.ok_or(Refusal::NotSigned { header });
     let inputs = inputs(needed(received.signature_input, SIGNATURE_INPUT)?)?;
     let signatures = signatures(needed(received.signature, SIGNATURE)?)?;
-    let content_digest = needed(received.content_digest, CONTENT_DIGEST)?;
-    let idempotency_key = needed(received.idempotency_key, IDEMPOTENCY_KEY)?;
     if inputs.len() != signatures.len() {
         return Err(Refusal::Malformed { header: SIGNATURE, why: "it has not one member for each of Signature-Input" });
     }
-    let call =
-        Signed { method: received.method, path: received.path, query: received.query, content_digest, idempotency_key };
+    let call = Signed {
+        method: received.method,
+        path: received.path,
+        query: received.query,
+        content_digest: needed(received.content_digest, CONTENT_DIGEST)?,
+        idempotency_key: needed(received.idempotency_key, IDEMPOTENCY_KEY)?,
+    };
     let ids: Vec<&str> = inputs.iter().map(|input| input.key_id).collect();
     let mut refusal = Refusal::UnknownKey { ids: ids.join(", ") };
     for (input, signature) in inputs.iter().zip(&signatures) {
-        let Some(key) = keys.iter().find(|key| key.id == input.key_id) else { continue };
-        match check(&call, input, signature, key, validity) {
-            Ok(()) if content_digest == self::content_digest(received.body) => return Ok(()),
-            Ok(()) => refusal = Refusal::DigestDiffers,
-            Err(why) => refusal = why,
+        for key in keys.iter().filter(|key| key.id == input.key_id) {
+            match check(&call, input, signature, key, validity) {
+                Ok(()) => return Ok(Verified { content_digest: call.content_digest }),
+                Err(why) => refusal = why,
+            }
         }
     }
     Err(refusal)
+}
+
+impl Verified<'_> {
+    /// Whether this is the body that was signed.
+    ///
+    /// # Errors
+    /// [`Refusal::DigestDiffers`] where it is not.
+    pub fn with_body(self, body: &[u8]) -> Result<(), Refusal> {
+        if self.content_digest == content_digest(body) { Ok(()) } else { Err(Refusal::DigestDiffers) }
+    }
 }
 
 /// One member of `Signature-Input`.

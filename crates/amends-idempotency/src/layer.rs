@@ -237,7 +237,8 @@ fn key_of_action(parts: &Parts, own: Option<&str>) -> Result<Option<String>, Pro
     Ok(action)
 }
 
-async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// A request's body, of at most `limit` bytes.
+pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Problem> {
     match Limited::new(body, limit).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::RequestTooLarge { limit }),

@@ -4,6 +4,7 @@
 
 use crate::store::StoreError;
 use amends_core::idempotency::KeyError;
+use amends_core::signature::Refusal;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -27,6 +28,7 @@ pub enum Problem {
     HandlerFailed,
     TransactionFailed,
     NotBehindTheLayer,
+    NotSigned(Refusal),
 }
 
 /// After how many seconds a client may ask again.
@@ -71,6 +73,10 @@ impl Problem {
             Problem::NotBehindTheLayer => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "no-transaction", "The route has no transaction")
             }
+            Problem::NotSigned(refusal) => {
+                let (kind, title) = kind_of(refusal);
+                (StatusCode::UNAUTHORIZED, kind, title)
+            }
         }
     }
 
@@ -101,6 +107,7 @@ impl Problem {
             Problem::NotBehindTheLayer => {
                 "The handler asks for a transaction, but the idempotency layer does not stand before it.".to_owned()
             }
+            Problem::NotSigned(refusal) => format!("The call is not taken: {refusal}. Nothing was done."),
         }
     }
 
@@ -124,8 +131,23 @@ impl Problem {
             | Problem::CompensatedBeforeAction
             | Problem::HandlerFailed
             | Problem::TransactionFailed
-            | Problem::NotBehindTheLayer => None,
+            | Problem::NotBehindTheLayer
+            | Problem::NotSigned(_) => None,
         }
+    }
+}
+
+/// The last part of the type's URN, and the title.
+fn kind_of(refusal: &Refusal) -> (&'static str, &'static str) {
+    match refusal {
+        Refusal::NotSigned { .. } => ("not-signed", "The call is not signed"),
+        Refusal::Malformed { .. } | Refusal::OtherComponents => {
+            ("signature-malformed", "The signature does not have the right form")
+        }
+        Refusal::UnknownKey { .. } => ("signing-key-unknown", "The signing key is not known"),
+        Refusal::OutOfTime { .. } => ("signature-out-of-time", "The signature is of another time"),
+        Refusal::DigestDiffers => ("content-digest-differs", "The body is not the one that was signed"),
+        Refusal::SignatureDiffers { .. } => ("signature-differs", "The signature does not fit"),
     }
 }
 

@@ -7,4 +7,5 @@ mod compensations;
 mod keys;
 mod races;
 mod service;
+mod signed;
 mod transactions;
