@@ -4,11 +4,12 @@
 //! follows no redirect; it bounds time and size; it verifies TLS. What comes back is an [`Answer`], and the line
 //! between *nothing was sent* and *something may have been* is drawn on the careful side.
 
+mod credentials;
 mod guard;
 
 use crate::orchestrator::OutgoingCall;
 use crate::retry_after;
-use crate::settings::{Participant, Secret, Settings};
+use crate::settings::{Participant, Settings};
 use amends_core::answer::{Answer, Response};
 use amends_core::limits;
 use amends_core::text::innermost;
@@ -111,12 +112,11 @@ impl Egress {
         if call.request.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        for (name, secret) in &participant.headers {
-            let name = HeaderName::try_from(name).map_err(|_| format!("`{name}` is not the name of a header"))?;
-            headers.append(name, secret.resolve().await?);
-        }
-        let mut request = Request::new(Full::new(call.request.body.map_or_else(Bytes::new, Bytes::from)));
+        credentials::add_headers(&mut headers, participant).await?;
+        let body = call.request.body.map_or_else(Bytes::new, Bytes::from);
+        let mut request = Request::new(Full::new(body.clone()));
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, headers);
+        credentials::sign(&mut request, &body, participant, SystemTime::now()).await?;
         Ok(request)
     }
 
@@ -214,24 +214,4 @@ fn is_deeper(value: &Value, bound: usize) -> bool {
 
 fn is_declared_text(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| kind.starts_with("text/"))
-}
-
-impl Secret {
-    /// The value to send; read anew each time, so that it can be rotated.
-    async fn resolve(&self) -> Result<HeaderValue, String> {
-        let value = match self {
-            Secret::Env(name) => {
-                std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?
-            }
-            Secret::File(path) => tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| format!("{} cannot be read: {error}", path.display()))?
-                .trim_end_matches(['\r', '\n'])
-                .to_owned(),
-            Secret::Plain(value) => value.clone(),
-        };
-        let mut value = HeaderValue::try_from(value).map_err(|_| format!("{self:?} cannot stand in a header"))?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
 }

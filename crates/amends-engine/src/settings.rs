@@ -45,6 +45,9 @@ pub struct Participant {
     pub breaker: BreakerSettings,
     /// Headers that every call carries: credentials.
     pub headers: Vec<(String, Secret)>,
+    /// Keys that calls are signed by, with their ids: one, or two while one is being changed for the other; none where calls
+    /// are not signed.
+    pub signing: Vec<(String, Secret)>,
 }
 
 /// When compensations to a participant are held back because they keep failing.
@@ -97,6 +100,7 @@ impl Participant {
             compensations_in_flight: 8,
             breaker: BreakerSettings::default(),
             headers: Vec::new(),
+            signing: Vec::new(),
         }
     }
 }

@@ -14,14 +14,13 @@ mod tests;
 use crate::api::{App, Followers, Health, HttpMetrics, Reading, router};
 use crate::config::{Config, Postgres, StoreLocation};
 use crate::telemetry;
-use amends_engine::{Engine, EngineOptions, Secret};
+use amends_engine::{Engine, EngineOptions};
 use amends_failpoints::failpoint;
 use amends_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -57,7 +56,7 @@ impl Server {
                 "the environment variable {name} looks like a setting and is none; see docs/configuration.md"
             );
         }
-        warn_of_missing_secrets(config);
+        warn_of_missing_secrets(config).await;
         let participants: Vec<String> = config.participants.keys().cloned().collect();
         let loaded = match &config.definitions {
             Some(directory) => definitions::load(directory, &participants)?,
@@ -178,23 +177,10 @@ async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn StoreAndViews>> {
 }
 
 /// A credential that is not there now may come later, so the server starts all the same.
-fn warn_of_missing_secrets(config: &Config) {
+async fn warn_of_missing_secrets(config: &Config) {
     for (name, participant) in &config.participants {
-        for (header, secret) in &participant.headers {
-            let missing = match secret {
-                Secret::Env(variable) => std::env::var_os(variable).is_none(),
-                Secret::File(path) => !is_readable(path),
-                Secret::Plain(_) => false,
-            };
-            if missing {
-                tracing::warn!(
-                    "participant {name}: the header {header} comes from {secret:?}, which is not there; its calls will not be sent"
-                );
-            }
+        for why in participant.obstacles().await {
+            tracing::warn!("participant {name}: {why}; its calls will not be sent");
         }
     }
-}
-
-fn is_readable(path: &Path) -> bool {
-    std::fs::File::open(path).is_ok()
 }

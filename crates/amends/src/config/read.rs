@@ -6,6 +6,7 @@ use super::tree::{Origin, Table};
 use super::values::{self, StoreLocation};
 use super::{Config, Http, Log, LogFormat, Postgres, Telemetry};
 use amends_core::limits;
+use amends_core::signature::KEYS;
 use amends_engine::{BreakerSettings, Participant, Settings};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -77,6 +78,12 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
         section.required("url", origin, "write where it is, such as url = \"http://127.0.0.1:7101\"", values::url);
     let in_flight = section.value("in_flight", |node| values::number(node, 1..=MOST_IN_FLIGHT));
     let headers = section.secrets("headers", |name, node| values::header(name, node, base));
+    let signing = section.secrets("signing", |id, node| values::signing_key(id, node, base));
+    if signing.len() > KEYS {
+        let fault =
+            Fault::new(format!("has {} keys in `signing`", signing.len()), "keep at most two: the new one and the old");
+        section.fault(origin, fault);
+    }
     let compensations_in_flight = {
         let mut compensations = section.section("compensations");
         let in_flight = compensations.value("in_flight", |node| values::number(node, 1..=MOST_IN_FLIGHT));
@@ -92,6 +99,7 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
             .map_or(defaults.compensations_in_flight, |number| number as usize),
         breaker,
         headers,
+        signing,
         ..defaults
     })
 }

@@ -189,6 +189,33 @@ headers = { idempotency-key = "sesame-1", "no header" = "sesame-2", authorizatio
 }
 
 #[test]
+fn signing_keys() {
+    let source = "[participants.payment]\nurl = \"http://127.0.0.1:7101\"\n\
+        signing = { 2026-11 = \"env:SIGNING\", 2026-10 = \"file:old.secret\" }\n";
+    let expected = [
+        ("2026-10".to_owned(), Secret::File("/etc/amends/old.secret".into())),
+        ("2026-11".to_owned(), Secret::Env("SIGNING".into())),
+    ];
+    assert_eq!(read(source, &[]).unwrap().participants["payment"].signing, expected);
+}
+
+#[test]
+fn wrong_signing_keys_are_told_without_their_line() {
+    let source = r#"
+[participants.a]
+url = "http://127.0.0.1:7101"
+signing = { one = "sesame-sesame-sesame-sesame-sesame", "no id" = "env:A", two = "env:", three = "env:C", four = "file:d" }
+headers = { signature = "sesame" }
+[participants.b]
+url = "http://127.0.0.1:7101"
+signing = { one = "env:A", two = "env:B", three = "env:C" }
+"#;
+    let error = refused(source);
+    assert!(!error.contains("sesame"), "{error}");
+    insta::assert_snapshot!(error);
+}
+
+#[test]
 fn stores() {
     for store in
         ["postgres:amends", "postgres://host:port/amends", "sqlite:", "sqlite::memory:", "amends.db", "mysql:amends"]

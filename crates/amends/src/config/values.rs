@@ -3,6 +3,7 @@
 use super::report::Fault;
 use super::section::must_be;
 use super::tree::{Node, Origin, Value};
+use amends_core::signature::is_id;
 use amends_core::time::{format_duration, parse_duration};
 use amends_engine::Secret;
 use http::{HeaderName, HeaderValue};
@@ -98,13 +99,16 @@ fn parts(address: &str) -> (&str, &str, &str) {
 }
 
 /// Headers that the engine sets itself, or that would change the meaning of the message.
-const RESERVED_HEADERS: [&str; 9] = [
+const RESERVED_HEADERS: [&str; 12] = [
     "host",
+    "content-digest",
     "content-length",
     "content-type",
     "transfer-encoding",
     "connection",
     "idempotency-key",
+    "signature",
+    "signature-input",
     "traceparent",
     "tracestate",
     "upgrade",
@@ -227,6 +231,20 @@ pub(super) fn header(name: &str, node: &Node, base: &Path) -> Result<(String, Se
         return Err(Fault::new("is a header that Amends sets itself", "take it away"));
     }
     Ok((parsed.as_str().to_owned(), secret(&text(node)?, base)?))
+}
+
+/// A key that calls are signed by. The fault never repeats the value.
+pub(super) fn signing_key(id: &str, node: &Node, base: &Path) -> Result<(String, Secret), Fault> {
+    const REMEDY: &str = "write env:NAME or file:PATH; the secret behind it has at least 32 bytes";
+    if !is_id(id) {
+        let remedy = "use 1 to 64 letters, digits, `-`, `_` and `.`, such as 2026-11";
+        return Err(Fault::new("cannot be the id of a signing key", remedy));
+    }
+    let reference = secret(&text(node)?, base).map_err(|fault| Fault { remedy: REMEDY.to_owned(), ..fault });
+    match reference? {
+        Secret::Plain(_) => Err(Fault::new("holds the secret itself", REMEDY)),
+        reference @ (Secret::Env(_) | Secret::File(_)) => Ok((id.to_owned(), reference)),
+    }
 }
 
 fn secret(text: &str, base: &Path) -> Result<Secret, Fault> {
