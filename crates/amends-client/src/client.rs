@@ -6,7 +6,7 @@ use crate::types::{
     ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
 };
 use futures_util::StreamExt;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Certificate, ClientBuilder, Method, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::Duration;
@@ -36,6 +36,9 @@ pub enum Error {
     /// The address given is not one.
     #[error("`{0}` is not the address of a server; write one such as http://127.0.0.1:7700")]
     BadAddress(String),
+    /// The authority given is none.
+    #[error("the authority's certificate cannot be used: {0}; it must be PEM")]
+    BadAuthority(String),
 }
 
 /// How to start a saga.
@@ -62,6 +65,24 @@ impl Client {
     /// # Errors
     /// [`Error::BadAddress`] where `base` is not an `http` or `https` address.
     pub fn new(base: &str) -> Result<Client, Error> {
+        Client::build(base, |http| http)
+    }
+
+    /// A client that believes an `https` server whose certificate comes from `authority`, and no other: one or more
+    /// certificates in PEM.
+    ///
+    /// # Errors
+    /// As [`Client::new`], and [`Error::BadAuthority`] where there is no certificate in it.
+    pub fn trusting(base: &str, authority: &[u8]) -> Result<Client, Error> {
+        let bad = |why: String| Error::BadAuthority(why);
+        let certificates = Certificate::from_pem_bundle(authority).map_err(|error| bad(root_cause(&error)))?;
+        if certificates.is_empty() {
+            return Err(bad("there is no certificate in it".to_owned()));
+        }
+        Client::build(base, |http| http.tls_certs_only(certificates))
+    }
+
+    fn build(base: &str, adjust: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Client, Error> {
         let bad = || Error::BadAddress(base.to_owned());
         let mut url = reqwest::Url::parse(base).map_err(|_| bad())?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -75,7 +96,8 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(10));
+        let http = adjust(http)
             .build()
             .map_err(|error| Error::Unreachable { server: base.to_owned(), cause: root_cause(&error) })?;
         Ok(Client { base: url, http, actor: None })

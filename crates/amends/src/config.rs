@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use tree::{Origin, Table};
 
 /// Variables of the command line and of tests, which are no settings of the server.
-const NOT_SETTINGS: [&str; 4] = ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CONFIG", amends_failpoints::VARIABLE];
+const NOT_SETTINGS: [&str; 5] =
+    ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CA", "AMENDS_CONFIG", amends_failpoints::VARIABLE];
 
 /// What the server is told. Times are in milliseconds.
 #[derive(Clone, Debug)]
@@ -91,6 +92,17 @@ pub struct Http {
     pub connections: usize,
     /// Names that a request may call the server by (`Host`), besides `localhost` and addresses of the loopback.
     pub hosts: Vec<String>,
+    /// Without it callers speak plain HTTP.
+    pub tls: Option<Tls>,
+}
+
+/// Where the server's certificate is, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What the server writes to its log.

@@ -7,6 +7,7 @@
 mod definitions;
 mod listener;
 mod patience;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,13 @@ use amends_engine::{Engine, EngineOptions};
 use amends_failpoints::failpoint;
 use amends_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
+use listener::Serving;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Certificates;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -62,6 +65,10 @@ impl Server {
             Some(directory) => definitions::load(directory, &participants)?,
             None => Vec::new(),
         };
+        let certificates = match &config.http.tls {
+            Some(files) => Some(Certificates::load(files).await.map_err(anyhow::Error::msg)?),
+            None => None,
+        };
         let listener = bind(config.listen).await?;
         let address = listener.local_addr().context("the address that is listened on is not known")?;
         failpoint!(async StartListening);
@@ -87,7 +94,8 @@ impl Server {
             body_read_timeout: Duration::from_millis(config.http.body_read_timeout_ms),
             health: healthy.clone(),
         });
-        let connections = tokio::spawn(listener::accept(listener, router(app.clone()), config.http.clone(), healthy));
+        let serving = Serving { router: router(app.clone()), http: config.http.clone(), certificates, health: healthy };
+        let connections = tokio::spawn(listener::accept(listener, serving));
         let grace_ms = config.shutdown_grace_ms;
         Ok(Server { address, definitions: names, app, health, connections, exporter, grace_ms })
     }

@@ -86,7 +86,9 @@ async fn checkout(State(shop): State<Shop>, Json(checkout): Json<Checkout>) -> A
             detail: problem.to_string(),
         }
         .into(),
-        Err(error @ (Error::Unreachable { .. } | Error::BadAddress(_))) => unavailable(&error.to_string()),
+        Err(error @ (Error::Unreachable { .. } | Error::BadAddress(_) | Error::BadAuthority(_))) => {
+            unavailable(&error.to_string())
+        }
     }
 }
 

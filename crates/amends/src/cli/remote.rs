@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use amends_client::Client;
 use clap::Args;
+use std::path::{Path, PathBuf};
 
 /// Which server, and who asks.
 #[derive(Args, Clone, Debug)]
@@ -17,6 +18,9 @@ pub(super) struct Remote {
     )]
     #[arg(help_heading = "Server")]
     server: String,
+    /// The authority that an https server's certificate comes from, in PEM [default: those of the system]
+    #[arg(long, value_name = "FILE", env = "AMENDS_CA", hide_env_values = true, help_heading = "Server")]
+    ca: Option<PathBuf>,
     /// Who acts, for the audit log [default: $USER]
     #[arg(long, value_name = "NAME", env = "AMENDS_ACTOR", hide_env_values = true, help_heading = "Server")]
     actor: Option<String>,
@@ -28,7 +32,10 @@ pub(super) struct Remote {
 impl Remote {
     /// A client of the server.
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let client = Client::new(&self.server)?;
+        let client = match &self.ca {
+            Some(path) => Client::trusting(&self.server, &read(path)?)?,
+            None => Client::new(&self.server)?,
+        };
         let user = || std::env::var("USER").ok().filter(|user| is_name(user));
         match &self.actor {
             Some(actor) if is_name(actor) => Ok(client.acting_as(actor)),
@@ -36,6 +43,15 @@ impl Remote {
             None => Ok(user().map_or(client.clone(), |user| client.acting_as(user))),
         }
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        Failure::with_help(
+            format!("{} cannot be read: {error}", path.display()),
+            "give the authority's certificate, in PEM",
+        )
+    })
 }
 
 /// Whether a header can carry it.

@@ -55,7 +55,8 @@ fn greeting(server: &Server, config: &Config) -> String {
         names => format!("definitions {}", names.join(", ")),
     };
     let version = env!("CARGO_PKG_VERSION");
-    format!("listening on http://{address}\namends {version} at {address}, store {}, {definitions}", config.store)
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    format!("listening on {scheme}://{address}\namends {version} at {address}, store {}, {definitions}", config.store)
 }
 
 /// The configuration: a file, if there is one, the environment, and flags.

@@ -4,7 +4,7 @@ use super::report::Fault;
 use super::section::{Findings, Section};
 use super::tree::{Origin, Table};
 use super::values::{self, StoreLocation};
-use super::{Config, Http, Log, LogFormat, Postgres, Telemetry};
+use super::{Config, Http, Log, LogFormat, Postgres, Telemetry, Tls};
 use amends_core::limits;
 use amends_core::signature::KEYS;
 use amends_engine::{BreakerSettings, Participant, Settings};
@@ -35,7 +35,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
     let (per_second, visibility_ms) = compensations(top.section("compensations"));
     let live_sagas = limits(top.section("limits"));
     let postgres = postgres(top.section("postgres"));
-    let http = http(top.section("http"));
+    let http = http(top.section("http"), base);
     let log = log(top.section("log"));
     let telemetry = telemetry(top.section("telemetry"));
     top.finish();
@@ -145,12 +145,18 @@ fn postgres(mut section: Section<'_>) -> Postgres {
     }
 }
 
-fn http(mut section: Section<'_>) -> Http {
+fn http(mut section: Section<'_>, base: &Path) -> Http {
     let header_read_timeout_ms = section.value("header_read_timeout", |node| values::duration(node, 100));
     let body_read_timeout_ms = section.value("body_read_timeout", |node| values::duration(node, 100));
     let answer_write_timeout_ms = section.value("answer_write_timeout", |node| values::duration(node, 100));
     let connections = section.value("connections", |node| values::number(node, 1..=1_000_000));
     let hosts = section.value("hosts", values::texts);
+    let tls = {
+        let mut tls = section.section("tls");
+        let files = tls.pair(["certificate", "key"], |node| values::path(node, base));
+        tls.finish();
+        files.map(|(certificate, key)| Tls { certificate, key })
+    };
     section.finish();
     Http {
         header_read_timeout_ms: header_read_timeout_ms.unwrap_or(30_000),
@@ -158,6 +164,7 @@ fn http(mut section: Section<'_>) -> Http {
         answer_write_timeout_ms: answer_write_timeout_ms.unwrap_or(30_000),
         connections: connections.map_or(4_096, |number| number as usize),
         hosts: hosts.unwrap_or_default().into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+        tls,
     }
 }
 

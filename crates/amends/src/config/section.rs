@@ -59,6 +59,25 @@ impl<'f> Section<'f> {
         self.value(key, read)
     }
 
+    /// The values of two keys that make sense together only; one without the other is a mistake.
+    pub(super) fn pair<T>(
+        &mut self,
+        keys: [&'static str; 2],
+        read: impl Fn(&Node) -> Result<T, Fault>,
+    ) -> Option<(T, T)> {
+        let read = |node: &Node| Ok((read(node)?, node.origin.clone()));
+        let lone =
+            |key: &str| Fault::new(format!("has no `{key}`"), format!("write both, `{}` and `{}`", keys[0], keys[1]));
+        let present = keys.map(|key| self.table.contains_key(key));
+        match (self.value(keys[0], read), self.value(keys[1], read)) {
+            (Some((first, _)), Some((second, _))) => return Some((first, second)),
+            (Some((_, origin)), None) if !present[1] => self.fault(&origin, lone(keys[1])),
+            (None, Some((_, origin))) if !present[0] => self.fault(&origin, lone(keys[0])),
+            (Some(_) | None, Some(_) | None) => {}
+        }
+        None
+    }
+
     /// The table under a key; an empty one if it is not there.
     pub(super) fn section(&mut self, key: &'static str) -> Section<'_> {
         let path = format!("{}{key}.", self.path);

@@ -93,6 +93,7 @@ fn an_unknown_variable_is_only_warned_of() {
         ("AMENDS_PORT", "tcp://10.0.0.1:7700"),
         ("AMENDS_SERVER", "http://127.0.0.1:7700"),
         ("AMENDS_ACTOR", "somebody"),
+        ("AMENDS_CA", "ca.crt"),
     ];
     let config = read("", &variables).unwrap();
     assert_eq!(config.unknown_variables, ["AMENDS_PORT", "AMENDS_SERVICE_HOST"]);
@@ -213,6 +214,16 @@ signing = { one = "env:A", two = "env:B", three = "env:C" }
     let error = refused(source);
     assert!(!error.contains("sesame"), "{error}");
     insta::assert_snapshot!(error);
+}
+
+#[test]
+fn a_certificate_and_its_key() {
+    let source = "[http.tls]\ncertificate = \"amends.crt\"\nkey = \"/keys/amends.key\"\n";
+    let tls = read(source, &[]).unwrap().http.tls.unwrap();
+    assert_eq!((tls.certificate, tls.key), ("/etc/amends/amends.crt".into(), "/keys/amends.key".into()));
+    assert_eq!(read("", &[]).unwrap().http.tls, None);
+    insta::assert_snapshot!(refused("[http.tls]\ncertificate = \"amends.crt\"\n"));
+    insta::assert_snapshot!("a_key_alone", refused("[http.tls]\nkey = \"\"\ncertificates = \"a\"\n"));
 }
 
 #[test]
