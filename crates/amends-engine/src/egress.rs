@@ -6,6 +6,10 @@
 
 mod credentials;
 mod guard;
+mod tls;
+
+#[cfg(test)]
+mod tests;
 
 use crate::orchestrator::OutgoingCall;
 use crate::retry_after;
@@ -20,14 +24,16 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGEN
 use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tls::OwnClient;
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(60);
@@ -43,10 +49,14 @@ const AMENDS_DEADLINE: HeaderName = HeaderName::from_static("amends-deadline");
 const AMENDS_ACTION_KEY: HeaderName = HeaderName::from_static("amends-action-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+type HttpClient = Client<HttpsConnector<GuardedConnector>, Full<Bytes>>;
+
 /// Makes calls to participants. It holds their connections.
 pub(crate) struct Egress {
     participants: BTreeMap<String, Participant>,
-    client: Client<HttpsConnector<GuardedConnector>, Full<Bytes>>,
+    client: HttpClient,
+    /// Of the participants that have TLS settings.
+    own_clients: BTreeMap<String, OwnClient>,
 }
 
 impl Egress {
@@ -57,17 +67,18 @@ impl Egress {
     pub(crate) fn new(settings: &Settings) -> Result<Egress, String> {
         // The process may have chosen its cryptography already; then this changes nothing.
         let _already_chosen = rustls::crypto::ring::default_provider().install_default();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .try_with_platform_verifier()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(GuardedConnector::new(&settings.own_addresses));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Egress { participants: settings.participants.clone(), client })
+        let config = ClientConfig::builder().try_with_platform_verifier();
+        let config = config.map_err(|error| format!("TLS cannot be set up: {error}"))?.with_no_client_auth();
+        let connector = GuardedConnector::new(&settings.own_addresses);
+        let own = settings.participants.iter().filter_map(|(name, participant)| {
+            let tls = participant.tls.clone()?;
+            Some((name.clone(), OwnClient::new(tls, connector.clone())))
+        });
+        Ok(Egress {
+            participants: settings.participants.clone(),
+            own_clients: own.collect(),
+            client: client(config, connector),
+        })
     }
 
     /// Makes a call and waits for its end, for no longer than it may take.
@@ -79,11 +90,19 @@ impl Egress {
         };
         let timeout = Duration::from_millis(call.request.timeout_ms);
         let (saga, step) = (call.saga, call.step_name.clone());
+        let own_client = self.own_clients.get(name);
         let request = match self.request(participant, call).await {
             Ok(request) => request,
             Err(error) => return not_sent(error),
         };
-        let answer = self.exchange(request, timeout).await;
+        let client = match own_client {
+            Some(own) => own.get().await,
+            None => Ok(self.client.clone()),
+        };
+        let answer = match client {
+            Ok(client) => exchange(&client, request, timeout).await,
+            Err(error) => return not_sent(error),
+        };
         if let Answer::Response(Response { status, body_dropped: Some(why), .. }) = &answer {
             // The step's output is null then, and somebody will wonder why.
             tracing::warn!(%saga, step, status, why, "the body of an answer is dropped");
@@ -119,25 +138,40 @@ impl Egress {
         credentials::sign(&mut request, &body, participant, SystemTime::now()).await?;
         Ok(request)
     }
+}
 
-    /// Sends a request and reads its answer. Whether something may have been sent is known by the connection: none of the
-    /// request's bytes leave before it has one, be it new or kept from an earlier call.
-    async fn exchange(&self, mut request: Request<Full<Bytes>>, timeout: Duration) -> Answer {
-        let connection = capture_connection(&mut request);
-        let exchange = async {
-            match self.client.request(request).await {
-                Ok(response) => receive(response).await,
-                Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
-                Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
-            }
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) if connection.connection_metadata().is_none() => {
-                Answer::NotSent { error: format!("no connection within {} ms", timeout.as_millis()) }
-            }
-            Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
+/// A client that speaks TLS in this way, and plain HTTP where an address says so.
+fn client(config: ClientConfig, connector: GuardedConnector) -> HttpClient {
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(config)
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(connector);
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector)
+}
+
+/// Sends a request and reads its answer. Whether something may have been sent is known by the connection: none of the
+/// request's bytes leave before it has one, be it new or kept from an earlier call.
+async fn exchange(client: &HttpClient, mut request: Request<Full<Bytes>>, timeout: Duration) -> Answer {
+    let connection = capture_connection(&mut request);
+    let exchange = async {
+        match client.request(request).await {
+            Ok(response) => receive(response).await,
+            Err(error) if let Some(alert) = tls::refused_certificate(&error) => Answer::NotSent {
+                error: format!(
+                    "the participant ended TLS over the certificate that it was shown, or not shown: {alert:?}"
+                ),
+            },
+            Err(error) if error.is_connect() => Answer::NotSent { error: innermost(&error) },
+            Err(error) => Answer::Lost { error: format!("the connection broke: {}", innermost(&error)) },
         }
+    };
+    match tokio::time::timeout(timeout, exchange).await {
+        Ok(answer) => answer,
+        Err(_) if connection.connection_metadata().is_none() => {
+            Answer::NotSent { error: format!("no connection within {} ms", timeout.as_millis()) }
+        }
+        Err(_) => Answer::Lost { error: format!("no answer within {} ms", timeout.as_millis()) },
     }
 }
 

@@ -16,7 +16,7 @@ mod shell;
 mod snapshot;
 pub mod trace;
 
-pub use settings::{BreakerSettings, Participant, Secret, Settings};
+pub use settings::{BreakerSettings, Identity, Participant, ParticipantTls, Secret, Settings};
 pub use shell::{Committed, Engine, EngineOptions, Gauges, ParticipantGauges};
 pub use snapshot::{History, Snapshot, Unreadable};
 

@@ -48,6 +48,26 @@ pub struct Participant {
     /// Keys that calls are signed by, with their ids: one, or two while one is being changed for the other; none where calls
     /// are not signed.
     pub signing: Vec<(String, Secret)>,
+    /// How its TLS differs from what the system believes in; `None` where it does not.
+    pub tls: Option<ParticipantTls>,
+}
+
+/// What a participant's TLS needs. Files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParticipantTls {
+    /// Certificates of the authorities that its own may come from; without them those of the system.
+    pub authority: Option<PathBuf>,
+    /// What it is shown of who calls.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate to show, and its key. Files are PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those between it and the authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// When compensations to a participant are held back because they keep failing.
@@ -101,6 +121,7 @@ impl Participant {
             breaker: BreakerSettings::default(),
             headers: Vec::new(),
             signing: Vec::new(),
+            tls: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a call shows a participant of who calls: the headers that the configuration adds, and signatures. Secrets are read
 //! at every send, so that they can be changed without a restart; one that is not there means that nothing is sent.
 
+use super::tls;
 use crate::settings::{Participant, Secret};
 use amends_core::signature::{self, Key, Signed, content_digest};
 use bytes::Bytes;
@@ -68,6 +69,9 @@ impl Participant {
         }
         for (id, secret) in &self.signing {
             obstacles.extend(secret.key(id).await.err());
+        }
+        if let Some(tls) = &self.tls {
+            obstacles.extend(tls::check(tls).await.err());
         }
         obstacles
     }

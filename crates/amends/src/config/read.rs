@@ -2,12 +2,12 @@
 
 use super::report::Fault;
 use super::section::{Findings, Section};
-use super::tree::{Origin, Table};
+use super::tree::{Node, Origin, Table};
 use super::values::{self, StoreLocation};
 use super::{Config, Http, Log, LogFormat, Postgres, Telemetry, Tls};
 use amends_core::limits;
 use amends_core::signature::KEYS;
-use amends_engine::{BreakerSettings, Participant, Settings};
+use amends_engine::{BreakerSettings, Identity, Participant, ParticipantTls, Settings};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -84,6 +84,10 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
             Fault::new(format!("has {} keys in `signing`", signing.len()), "keep at most two: the new one and the old");
         section.fault(origin, fault);
     }
+    let tls = participant_tls(section.section("tls"), base);
+    if tls.is_some() && url.as_ref().is_some_and(|url| url.scheme() == "http") {
+        section.fault(origin, Fault::new("has `tls` and an http URL", "write its url with https, or take `tls` away"));
+    }
     let compensations_in_flight = {
         let mut compensations = section.section("compensations");
         let in_flight = compensations.value("in_flight", |node| values::number(node, 1..=MOST_IN_FLIGHT));
@@ -100,8 +104,18 @@ fn participant(name: &str, origin: &Origin, mut section: Section<'_>, base: &Pat
         breaker,
         headers,
         signing,
+        tls,
         ..defaults
     })
+}
+
+fn participant_tls(mut section: Section<'_>, base: &Path) -> Option<ParticipantTls> {
+    let file = |node: &Node| values::path(node, base);
+    let authority = section.value("ca", file);
+    let identity = section.pair(["certificate", "key"], file);
+    section.finish();
+    let identity = identity.map(|(certificate, key)| Identity { certificate, key });
+    (authority.is_some() || identity.is_some()).then_some(ParticipantTls { authority, identity })
 }
 
 fn breaker(mut section: Section<'_>) -> BreakerSettings {

@@ -1,5 +1,5 @@
 use super::{Config, ConfigError, FlagValue, LogFormat, Sources, StoreLocation, section, tree};
-use amends_engine::Secret;
+use amends_engine::{Identity, ParticipantTls, Secret};
 use std::path::{Path, PathBuf};
 
 const EXAMPLE: &str = include_str!("../../amends.example.toml");
@@ -224,6 +224,24 @@ fn a_certificate_and_its_key() {
     assert_eq!(read("", &[]).unwrap().http.tls, None);
     insta::assert_snapshot!(refused("[http.tls]\ncertificate = \"amends.crt\"\n"));
     insta::assert_snapshot!("a_key_alone", refused("[http.tls]\nkey = \"\"\ncertificates = \"a\"\n"));
+}
+
+#[test]
+fn tls_of_a_participant() {
+    let source = |tls: &str| format!("[participants.a]\nurl = \"https://a.internal\"\ntls = {{ {tls} }}\n");
+    let of = |tls: &str| read(&source(tls), &[]).unwrap().participants["a"].tls.clone();
+    let authority = Some(PathBuf::from("/etc/amends/ca.crt"));
+    let identity = Some(Identity { certificate: "/etc/amends/a.crt".into(), key: "/a.key".into() });
+    let (ca, both) = ("ca = \"ca.crt\"", "certificate = \"a.crt\", key = \"/a.key\"");
+    assert_eq!(of(""), None);
+    assert_eq!(of(ca), Some(ParticipantTls { authority: authority.clone(), identity: None }));
+    assert_eq!(of(both), Some(ParticipantTls { authority: None, identity: identity.clone() }));
+    assert_eq!(of(&format!("{ca}, {both}")), Some(ParticipantTls { authority, identity }));
+    let wrong = format!(
+        "{}[participants.b]\nurl = \"http://b.internal\"\ntls.ca = \"ca.crt\"\ntls.cert = \"b.crt\"\n",
+        source("key = \"/a.key\"")
+    );
+    insta::assert_snapshot!(refused(&wrong));
 }
 
 #[test]
