@@ -514,6 +514,7 @@ fn the_example_holds_and_shows_the_defaults() {
     assert_eq!(config.definitions.take(), Some(directory.path().join("definitions")));
     assert_eq!(config.retention_ms.take(), Some(90 * 24 * 60 * 60 * 1_000));
     assert_eq!(config.http.hosts.drain(..).collect::<Vec<_>>(), ["amends.internal"]);
+    assert_eq!(config.http.tls.take().map(|tls| tls.key), Some(directory.path().join("amends.key")));
     assert!(config.telemetry.otlp_endpoint.take().is_some());
     assert_eq!(std::mem::take(&mut config.participants).into_keys().collect::<Vec<_>>(), ["payment"]);
     let mut defaults = Config::load(&Sources::default()).unwrap();
@@ -534,9 +535,9 @@ fn the_documentation_has_every_setting() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.replace("payment", "NAME").replace(']', ".");
         } else if let Some((key, _)) = line.split_once(" = ") {
-            // The names of headers are chosen by people.
-            let setting =
-                section.strip_suffix("headers.").map_or(format!("{section}{key}"), |of| format!("{of}headers"));
+            // The names of headers and of keys are chosen by people.
+            let is_chosen = section.ends_with(".headers.") || section.ends_with(".signing.");
+            let setting = if is_chosen { section.trim_end_matches('.').to_owned() } else { format!("{section}{key}") };
             assert!(documentation.contains(&format!("| `{setting}` |")), "{setting} is not in docs/configuration.md");
         }
     }

@@ -11,11 +11,11 @@ use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -216,7 +216,7 @@ async fn the_program_believes_the_authority_that_it_is_given() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     for (arguments, said) in [
-        (&["list"][..], "does not answer: "),
+        (&["list"][..], "name that with --ca or AMENDS_CA"),
         (&["list", "--ca", "server.key"], "the authority's certificate cannot be used: there is no certificate in it"),
         (&["list", "--ca", "nowhere"], "nowhere cannot be read: "),
     ] {
@@ -227,5 +227,16 @@ async fn the_program_believes_the_authority_that_it_is_given() {
     let another = World::new().await;
     let output = another.program(&["list", "--ca", world.folder.path().join("ca.crt").to_str().unwrap()], &[]).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("certificate"), "another authority is not believed: {stderr}");
+    assert!(stderr.contains("cannot be believed: "), "another authority is not believed: {stderr}");
+}
+
+#[tokio::test]
+async fn the_program_says_that_it_speaks_tls() {
+    let world = World::new().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_amends"));
+    command.args(["serve", "--store", "sqlite:another.db"]).current_dir(world.folder.path());
+    let mut child = command.kill_on_drop(true).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(line.starts_with("listening on https://127.0.0.1:"), "{line}");
 }

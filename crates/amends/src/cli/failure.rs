@@ -56,6 +56,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
             Error::Refused(problem) => refused(&problem),
+            Error::Unreachable { server, cause } if cause.contains("certificate") => Failure::with_help(
+                format!("the server at {server} cannot be believed: {cause}"),
+                "where its authority is one of your own, name that with --ca or AMENDS_CA",
+            ),
             Error::Unreachable { server, cause } => Failure::with_help(
                 format!("the server at {server} does not answer: {cause}"),
                 "start one with `amends serve`, or name another with --server or AMENDS_SERVER",
