@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -53,7 +53,7 @@ impl World {
         let certificate = params.signed_by(&key, &authority).unwrap();
         let bound = BOUND.as_millis();
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:amends.db\"\n[http]\nheader_read_timeout = \"{bound}ms\"\n\
+            "listen = \"127.0.0.1:0\"\nstore = \"sqlite:amends.db\"\n[http]\nheader_read_timeout = \"{bound}ms\"\nanswer_write_timeout = \"{bound}ms\"\n\
              tls = {{ certificate = \"server.crt\", key = \"server.key\" }}\n"
         );
         for (name, text) in [
@@ -174,6 +174,23 @@ async fn who_does_not_shake_hands_is_cut_off() {
         let (answer, took) = said(world.tcp().await, beginning).await;
         assert!(answer.is_empty() && took >= BOUND, "{took:?}");
     }
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_cut_off() {
+    let world = World::new().await;
+    let mut stream = world.tls(Speaks { protocols: &["http/1.1"], ..ANYHOW }).await;
+    let began = Instant::now();
+    let request = b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(&request.repeat(500)).await.unwrap();
+    let mut ticks = interval(Duration::from_millis(20));
+    let cut_off = async {
+        while stream.write_all(b"\r\n").await.and(stream.flush().await).is_ok() {
+            ticks.tick().await;
+        }
+    };
+    timeout(PATIENCE, cut_off).await.expect("the server ends the connection");
+    assert!(began.elapsed() >= BOUND);
 }
 
 #[tokio::test]
