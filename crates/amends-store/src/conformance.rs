@@ -28,6 +28,7 @@ pub mod people;
 pub mod queue;
 pub mod retention;
 pub mod statistics;
+pub mod tokens;
 pub mod values;
 
 /// Calls the macro that it is given with every case: `any [module::case …] one [ … ] several [ … ]`.
@@ -118,6 +119,11 @@ macro_rules! conformance_cases {
                 retention::a_saga_stays_while_its_double_click_counts
                 retention::forgetting_keeps_to_its_limit_and_its_place
                 retention::keeping_up_changes_nothing_that_is_seen
+                tokens::a_token_is_found_by_its_digest
+                tokens::a_token_that_is_put_again_changes_nothing
+                tokens::two_tokens_never_share_a_digest
+                tokens::a_token_is_revoked_once
+                tokens::tokens_come_in_pages
                 values::text_is_kept_whatever_is_in_it
                 values::keys_differ_wherever_their_bytes_do
                 values::bodies_are_kept_whatever_their_size

@@ -1,7 +1,7 @@
 //! Where sagas are kept.
 //!
 //! [`Store`] is what the engine needs: whole decisions go in, and what must be worked on comes out. [`Views`] is
-//! what people read; it never touches what the engine writes hot. A store knows nothing of what an event means: the
+//! what people read; it never touches what the engine writes hot. [`Tokens`] is who may call the API. A store knows nothing of what an event means: the
 //! events of a commit are counted, have a time and are bytes, and every rule about sagas lives in `amends-core`.
 //!
 //! Invariants that every implementation keeps, and that the conformance suite checks:
@@ -25,10 +25,12 @@ mod memory;
 mod permits;
 mod postgres;
 mod sqlite;
+mod tokens;
 
 pub use memory::{MemoryStore, Processes};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore, migrate_postgres};
 pub use sqlite::{Migration, OnFatal, OpenError, SqliteOptions, SqliteStore, migrate};
+pub use tokens::{StoredToken, TokenDigest, TokenQuery, Tokens};
 
 /// One start of one orchestrator process.
 pub type Incarnation = Uuid;
@@ -164,10 +166,10 @@ pub trait Views: Send + Sync {
     async fn statistics(&self) -> Result<Statistics, StoreError>;
 }
 
-/// A whole store: what the engine needs, and what people read.
-pub trait StoreAndViews: Store + Views {}
+/// A whole store: what the engine needs, what people read, and who may call.
+pub trait StoreAndViews: Store + Views + Tokens {}
 
-impl<T: Store + Views> StoreAndViews for T {}
+impl<T: Store + Views + Tokens> StoreAndViews for T {}
 
 /// One saga's decision: everything that follows from it, to be written at once.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ mod state;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
     Outcome, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
-    Summary, Views, Which,
+    StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -123,5 +123,24 @@ impl Views for MemoryStore {
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         Ok(self.state().statistics())
+    }
+}
+
+#[async_trait]
+impl Tokens for MemoryStore {
+    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
+        self.state().put_token(token)
+    }
+
+    async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
+        Ok(self.state().token(&digest))
+    }
+
+    async fn tokens(&self, query: TokenQuery) -> Result<Vec<StoredToken>, StoreError> {
+        Ok(self.state().tokens(query))
+    }
+
+    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
+        Ok(self.state().revoke_token(id, at))
     }
 }

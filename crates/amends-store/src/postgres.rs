@@ -24,13 +24,14 @@ mod rows;
 mod schema;
 mod statements;
 mod text;
+mod tokens;
 mod writes;
 
 use crate::columns;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
     Migration, Offer, Outcome, Patience, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store,
-    StoreError, StoredDefinition, Summary, Views, Which,
+    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -427,5 +428,24 @@ impl Views for PostgresStore {
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         read!(self, link => reads::statistics(link))
+    }
+}
+
+#[async_trait]
+impl Tokens for PostgresStore {
+    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
+        transact!(self.takers, link => tokens::put(link, &token))
+    }
+
+    async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
+        read!(self, link => tokens::find(link, &digest))
+    }
+
+    async fn tokens(&self, query: TokenQuery) -> Result<Vec<StoredToken>, StoreError> {
+        read!(self, link => tokens::list(link, query))
+    }
+
+    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
+        transact!(self.takers, link => tokens::revoke(link, id, at))
     }
 }

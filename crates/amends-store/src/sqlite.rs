@@ -21,12 +21,14 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod writer;
 mod writes;
 
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Outcome,
-    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, Summary, Views, Which,
+    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary,
+    TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -199,5 +201,24 @@ impl Views for SqliteStore {
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         self.readers.perform(reads::statistics).await
+    }
+}
+
+#[async_trait]
+impl Tokens for SqliteStore {
+    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
+        self.writer.perform(move |writing| tokens::put(writing, &token)).await
+    }
+
+    async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
+        self.readers.perform(move |snapshot| tokens::find(snapshot, &digest)).await
+    }
+
+    async fn tokens(&self, query: TokenQuery) -> Result<Vec<StoredToken>, StoreError> {
+        self.readers.perform(move |snapshot| tokens::list(snapshot, query)).await
+    }
+
+    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
+        self.writer.perform(move |writing| tokens::revoke(writing, id, at)).await
     }
 }

@@ -72,6 +72,7 @@ fn every_case_is_listed() {
         include_str!("../src/conformance/queue.rs"),
         include_str!("../src/conformance/retention.rs"),
         include_str!("../src/conformance/statistics.rs"),
+        include_str!("../src/conformance/tokens.rs"),
         include_str!("../src/conformance/values.rs"),
     ];
     let written =

@@ -4,7 +4,7 @@ use super::Processes;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Forget,
     Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest, Row, SagaQuery, Statistics,
-    StoreError, StoredDefinition, StoredEvents, Summary, Which, Write,
+    StoreError, StoredDefinition, StoredEvents, StoredToken, Summary, TokenDigest, TokenQuery, Which, Write,
 };
 use crate::{columns, permits};
 use amends_core::time::Timestamp;
@@ -36,6 +36,7 @@ pub(super) struct State {
     current: BTreeMap<String, String>,
     /// The next permit's place, in microseconds.
     next_permit: i64,
+    tokens: BTreeMap<Uuid, StoredToken>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +74,7 @@ impl State {
             definitions: BTreeMap::new(),
             current: BTreeMap::new(),
             next_permit: 0,
+            tokens: BTreeMap::new(),
         }
     }
 
@@ -376,6 +378,32 @@ impl State {
             Which::Current => self.current.values().map(|version| self.definitions[version].clone()).collect(),
             Which::Version(version) => self.definitions.get(version).cloned().into_iter().collect(),
         }
+    }
+
+    pub(super) fn put_token(&mut self, token: StoredToken) -> Result<(), StoreError> {
+        if self.tokens.contains_key(&token.id) {
+            return Ok(());
+        }
+        if self.token(&token.digest).is_some() {
+            return Err(StoreError::Damaged("there is another token with this digest".into()));
+        }
+        self.tokens.insert(token.id, token);
+        Ok(())
+    }
+
+    pub(super) fn token(&self, digest: &TokenDigest) -> Option<StoredToken> {
+        self.tokens.values().find(|token| token.digest == *digest).cloned()
+    }
+
+    pub(super) fn tokens(&self, query: TokenQuery) -> Vec<StoredToken> {
+        let older = self.tokens.values().rev().filter(|token| query.before.is_none_or(|before| token.id < before));
+        older.take(query.limit).cloned().collect()
+    }
+
+    pub(super) fn revoke_token(&mut self, id: Uuid, at: Timestamp) -> Option<StoredToken> {
+        let token = self.tokens.get_mut(&id)?;
+        token.revoked_at.get_or_insert(at);
+        Some(token.clone())
     }
 
     pub(super) fn saga(&self, id: Uuid) -> Option<Record> {

@@ -35,7 +35,7 @@ pub(super) fn read_number(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-fn text_at(row: &tokio_postgres::Row, column: usize) -> Result<String, Error> {
+pub(super) fn text_at(row: &tokio_postgres::Row, column: usize) -> Result<String, Error> {
     row.try_get(column).map(text::read)
 }
 
@@ -45,6 +45,10 @@ fn optional_text_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<S
 
 pub(super) fn time_at(row: &tokio_postgres::Row, column: usize) -> Result<Timestamp, Error> {
     row.try_get(column).map(read_time)
+}
+
+pub(super) fn optional_time_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<Timestamp>, Error> {
+    Ok(row.try_get::<_, Option<i64>>(column)?.map(read_time))
 }
 
 /// The columns that [`saga`] reads, in its order.

@@ -318,12 +318,14 @@ async fn allow_pages(store: &SqliteStore, room: Option<u32>) {
 #[tokio::test]
 async fn damage_that_the_writer_meets_ends_it_unanswered() {
     let Opened { store, directory, .. } = open().await;
+    // The schema, without which the file cannot be opened at all, and what tables and indexes begin with.
+    let spared = pages(&store).await;
     for number in 0..200 {
         store.commit(ME, vec![birth(number, 1_000)].into()).await.unwrap();
     }
     drop(store);
     let path = directory.path().join("amends.db");
-    overwrite_all_but_the_first_page(&path);
+    overwrite_behind(&path, spared);
     let (options, fatal) = options(&path);
     let store = SqliteStore::open(options).unwrap();
     let answer = store.enlist(ME, Timestamp(0)).await;
@@ -334,12 +336,21 @@ async fn damage_that_the_writer_meets_ends_it_unanswered() {
     assert!(fatal.try_recv().is_err());
 }
 
-fn overwrite_all_but_the_first_page(path: &Path) {
+/// How many pages the file has.
+async fn pages(store: &SqliteStore) -> u32 {
+    let count =
+        store.writer.perform(|writing| Ok(writing.sql.pragma_query_value(None, "page_count", |row| row.get(0))?));
+    count.await.unwrap()
+}
+
+/// Damages a file behind its first pages.
+fn overwrite_behind(path: &Path, pages: u32) {
+    let spared = pages as usize * 4096;
     let mut file = File::options().read(true).write(true).open(path).unwrap();
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).unwrap();
-    file.seek(SeekFrom::Start(4096)).unwrap();
-    file.write_all(&vec![0xEE; bytes.len() - 4096]).unwrap();
+    file.seek(SeekFrom::Start(spared as u64)).unwrap();
+    file.write_all(&vec![0xEE; bytes.len() - spared]).unwrap();
 }
 
 #[tokio::test]

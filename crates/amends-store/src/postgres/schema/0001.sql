@@ -176,3 +176,14 @@ CREATE TABLE amends.count (
     value bigint NOT NULL,
     PRIMARY KEY (minute, definition, counter, writer)
 ) WITH (fillfactor = 50);
+
+-- Who may call the API, as far as the servers themselves say so. A token is never stored, only its digest (SHA-256).
+CREATE TABLE amends.token (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    role text COLLATE "C" NOT NULL,
+    digest bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    created_at bigint NOT NULL,
+    expires_at bigint,
+    revoked_at bigint
+);

@@ -128,3 +128,14 @@ CREATE TABLE count (
     value INTEGER NOT NULL,
     PRIMARY KEY (minute, definition, counter)
 ) STRICT, WITHOUT ROWID;
+
+-- Who may call the API, as far as the server itself says so. A token is never stored, only its digest (SHA-256).
+CREATE TABLE token (
+    id BLOB PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    digest BLOB NOT NULL UNIQUE CHECK (length(digest) = 32),
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
