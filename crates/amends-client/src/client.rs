@@ -2,10 +2,12 @@
 //! with the same key gets the same saga.
 
 use crate::types::{
-    AuditEntry, AuditQuery, CompleteStep, DeadLetter, DeadLetterQuery, Definition, Event, Page, Problem, Reason,
-    ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
+    AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterQuery, Definition, Event, NewToken, Page,
+    Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
 };
 use futures_util::StreamExt;
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
 use reqwest::{Certificate, ClientBuilder, Method, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -17,6 +19,8 @@ pub struct Client {
     base: reqwest::Url,
     http: reqwest::Client,
     actor: Option<String>,
+    /// Marked as sensitive, so that nothing shows it.
+    authorization: Option<HeaderValue>,
 }
 
 /// Why a request did not succeed.
@@ -39,6 +43,9 @@ pub enum Error {
     /// The authority given is none.
     #[error("the authority's certificate cannot be used: {0}; it must be PEM")]
     BadAuthority(String),
+    /// The token given is not one.
+    #[error("the token has characters that no header can carry")]
+    BadToken,
 }
 
 /// How to start a saga.
@@ -100,7 +107,7 @@ impl Client {
         let http = adjust(http)
             .build()
             .map_err(|error| Error::Unreachable { server: base.to_owned(), cause: root_cause(&error) })?;
-        Ok(Client { base: url, http, actor: None })
+        Ok(Client { base: url, http, actor: None, authorization: None })
     }
 
     /// The same client, whose actions the audit log attributes to `actor`.
@@ -108,6 +115,17 @@ impl Client {
     pub fn acting_as(mut self, actor: impl Into<String>) -> Client {
         self.actor = Some(actor.into());
         self
+    }
+
+    /// The same client, which shows this token with every request.
+    ///
+    /// # Errors
+    /// [`Error::BadToken`] where no header can carry it.
+    pub fn with_token(mut self, token: &str) -> Result<Client, Error> {
+        let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| Error::BadToken)?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// Starts a saga of `definition` with `input`.
@@ -292,6 +310,31 @@ impl Client {
         self.get(&["audit"], query).await
     }
 
+    /// Makes a token. The answer is the only one that has its text.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where its name or its time is out of bounds.
+    pub async fn create_token(&self, token: &NewToken) -> Result<CreatedToken, Error> {
+        self.post(&["tokens"], token).await
+    }
+
+    /// A page of tokens, newest first, with those that are not valid any more.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the query is malformed.
+    pub async fn tokens(&self, query: &TokenQuery) -> Result<Page<Token>, Error> {
+        self.get(&["tokens"], query).await
+    }
+
+    /// Revokes a token; one that was revoked before stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is none.
+    pub async fn revoke_token(&self, id: &str) -> Result<Token, Error> {
+        let response = self.send(self.request(Method::DELETE, &["tokens", id])).await?;
+        self.json(response).await
+    }
+
     /// The server's counts.
     ///
     /// # Errors
@@ -322,6 +365,9 @@ impl Client {
         let mut request = self.http.request(method, url);
         if let Some(actor) = &self.actor {
             request = request.header("amends-actor", actor);
+        }
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
         }
         request
     }
@@ -402,4 +448,25 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_shown_to_nobody() {
+        let client = Client::new("http://127.0.0.1:7700").unwrap().with_token("amends_sesame").unwrap();
+        assert!(!format!("{client:?}").contains("sesame"));
+        assert!(matches!(client.with_token("two\nlines"), Err(Error::BadToken)));
+        let about = Token {
+            id: "1".into(),
+            name: "billing".into(),
+            role: "viewer".into(),
+            created_at: String::new(),
+            expires_at: None,
+            revoked_at: None,
+        };
+        assert!(!format!("{:?}", CreatedToken { about, token: "amends_sesame".into() }).contains("sesame"));
+    }
 }

@@ -398,6 +398,76 @@ pub struct Statistics {
     pub orphans: u64,
 }
 
+/// What a caller may do. Each role may also do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Starts sagas, gives them orders and settles dead letters.
+    Operator,
+    /// Puts definitions, and says who may call.
+    Admin,
+}
+
+/// A token that is to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// Whose it is, as the audit log will show it: 1 to 64 letters, digits and `.`, `_`, `@`, `-`.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._@-]+$")]
+    pub name: String,
+    /// What it permits.
+    pub role: Role,
+    /// For how long it is valid, such as `90d`; for ever if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
+/// A token, without what makes it one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// Whose it is.
+    pub name: String,
+    /// What it permits; one that a newer server made can have another role than those that this version knows.
+    pub role: String,
+    /// When it was made (RFC 3339, UTC).
+    pub created_at: String,
+    /// From when on it is not valid any more, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When it was revoked, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<String>,
+}
+
+/// A token that was made. Nobody can see its text again.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// What it is.
+    #[serde(flatten)]
+    pub about: Token,
+    /// The token itself, as it is sent behind `Authorization: Bearer`.
+    pub token: String,
+}
+
+/// Which tokens to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TokenQuery {
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+}
+
 /// An error, as RFC 9457 has it (`application/problem+json`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -433,6 +503,34 @@ impl SagaStatus {
     #[must_use]
     pub fn is_finished(self) -> bool {
         matches!(self, SagaStatus::Completed | SagaStatus::Compensated)
+    }
+}
+
+impl Role {
+    /// Every role, from the least to the greatest.
+    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+
+    /// As it is written on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Without the token itself, so that no log can show it.
+impl fmt::Debug for CreatedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreatedToken").field("about", &self.about).finish_non_exhaustive()
     }
 }
 

@@ -86,7 +86,7 @@ async fn checkout(State(shop): State<Shop>, Json(checkout): Json<Checkout>) -> A
             detail: problem.to_string(),
         }
         .into(),
-        Err(error @ (Error::Unreachable { .. } | Error::BadAddress(_) | Error::BadAuthority(_))) => {
+        Err(error @ (Error::Unreachable { .. } | Error::BadAddress(_) | Error::BadAuthority(_) | Error::BadToken)) => {
             unavailable(&error.to_string())
         }
     }

@@ -64,7 +64,7 @@ impl From<Error> for Failure {
                 format!("the server at {server} does not answer: {cause}"),
                 "start one with `amends serve`, or name another with --server or AMENDS_SERVER",
             ),
-            Error::BadAddress(_) | Error::BadAuthority(_) => Failure::new(error.to_string()),
+            Error::BadAddress(_) | Error::BadAuthority(_) | Error::BadToken => Failure::new(error.to_string()),
         }
     }
 }

@@ -110,7 +110,9 @@ impl From<Error> for Interruption {
         match error {
             Error::Unreachable { .. } => Interruption::Stream(error),
             Error::Refused(ref problem) if problem.status == 503 => Interruption::Stream(error),
-            Error::Refused(_) | Error::BadAddress(_) | Error::BadAuthority(_) => Interruption::Final(error.into()),
+            Error::Refused(_) | Error::BadAddress(_) | Error::BadAuthority(_) | Error::BadToken => {
+                Interruption::Final(error.into())
+            }
         }
     }
 }

@@ -162,7 +162,7 @@ fn is_answered(answer: Result<Saga, Error>) -> bool {
     match answer {
         Ok(_) => true,
         Err(Error::Refused(problem)) => problem.status < 500,
-        Err(Error::Unreachable { .. } | Error::BadAddress(_) | Error::BadAuthority(_)) => false,
+        Err(Error::Unreachable { .. } | Error::BadAddress(_) | Error::BadAuthority(_) | Error::BadToken) => false,
     }
 }
 
