@@ -2,6 +2,7 @@
 //!
 //! It decides nothing about sagas: it checks what comes in, asks the engine, and shows what the store holds.
 
+pub mod access;
 mod audit;
 mod cursor;
 mod dead_letters;
@@ -18,6 +19,7 @@ pub mod problem;
 mod reading;
 mod router;
 mod sagas;
+mod tokens;
 mod wire;
 
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use metrics::HttpMetrics;
 pub use reading::Reading;
 pub use router::{openapi, router};
 
+use crate::auth::Authenticator;
 use amends_engine::{Engine, EngineError, History, Snapshot};
 use amends_store::StoreAndViews;
 use problem::ApiProblem;
@@ -51,6 +54,8 @@ pub struct App {
     pub reading: Reading,
     /// Counts of the API's own requests.
     pub metrics: HttpMetrics,
+    /// Who finds out who calls; `None` where everybody may do everything.
+    pub auth: Option<Authenticator>,
     /// Where the server listens.
     pub listening: SocketAddr,
     /// Names that requests may call the server by, besides those of the loopback.

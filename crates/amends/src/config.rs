@@ -15,16 +15,18 @@ mod tests;
 
 pub use report::ConfigError;
 pub use values::StoreLocation;
+pub(crate) use values::is_private;
 
-use amends_engine::{Participant, Settings};
+use amends_client::Role;
+use amends_engine::{Participant, Secret, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tree::{Origin, Table};
 
 /// Variables of the command line and of tests, which are no settings of the server.
-const NOT_SETTINGS: [&str; 5] =
-    ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CA", "AMENDS_CONFIG", amends_failpoints::VARIABLE];
+const NOT_SETTINGS: [&str; 6] =
+    ["AMENDS_SERVER", "AMENDS_ACTOR", "AMENDS_CA", "AMENDS_TOKEN", "AMENDS_CONFIG", amends_failpoints::VARIABLE];
 
 /// What the server is told. Times are in milliseconds.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// How the server treats its own callers.
     pub http: Http,
+    /// How it knows them; `None` where everybody who can connect may do everything.
+    pub auth: Option<Auth>,
     /// What it writes to its log.
     pub log: Log,
     /// Where traces go.
@@ -103,6 +107,28 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// How the server knows its callers, besides by the tokens that its store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The token of an admin who is there from the beginning: never [`Secret::Plain`].
+    pub admin_token: Option<Secret>,
+    /// Who else says who somebody is.
+    pub oidc: Option<Oidc>,
+}
+
+/// An issuer of tokens by OpenID Connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oidc {
+    /// Its address, to the letter as its tokens have it in `iss`.
+    pub issuer: String,
+    /// What its tokens must have in `aud` to be meant for this server.
+    pub audience: String,
+    /// The claim that has the roles: a name, or names with dots between them that lead into objects.
+    pub roles_claim: String,
+    /// What the issuer calls each role.
+    pub roles: [(Role, Vec<String>); 3],
 }
 
 /// What the server writes to its log.

@@ -13,6 +13,7 @@ mod tls;
 mod tests;
 
 use crate::api::{App, Followers, Health, HttpMetrics, Reading, router};
+use crate::auth::{self, Authenticator};
 use crate::config::{Config, Postgres, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions};
@@ -60,6 +61,9 @@ impl Server {
             );
         }
         warn_of_missing_secrets(config).await;
+        if let Some(auth) = &config.auth {
+            auth::warn_of_unusable(auth).await;
+        }
         let participants: Vec<String> = config.participants.keys().cloned().collect();
         let loaded = match &config.definitions {
             Some(directory) => definitions::load(directory, &participants)?,
@@ -81,6 +85,7 @@ impl Server {
         definitions::warn_of_unusable(store.as_ref(), &participants).await?;
         failpoint!(async StartLoaded);
         let exporter = telemetry::Exporter::start(&config.telemetry, &engine, &store)?;
+        let auth = config.auth.as_ref().map(|auth| Authenticator::new(auth, store.clone())).transpose()?;
         let (health, healthy) = watch::channel(Health::Running);
         let app = Arc::new(App {
             followers: Followers::of(&engine),
@@ -89,6 +94,7 @@ impl Server {
             participants,
             reading: Reading::default(),
             metrics: HttpMetrics::default(),
+            auth,
             listening: address,
             hosts: config.http.hosts.clone(),
             body_read_timeout: Duration::from_millis(config.http.body_read_timeout_ms),

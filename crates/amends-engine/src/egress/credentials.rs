@@ -78,7 +78,11 @@ impl Participant {
 }
 
 impl Secret {
-    async fn read(&self) -> Result<String, String> {
+    /// The value; read anew each time, so that it can be rotated.
+    ///
+    /// # Errors
+    /// A sentence that says where it is not.
+    pub async fn read(&self) -> Result<String, String> {
         Ok(match self {
             Secret::Env(name) => {
                 std::env::var(name).map_err(|_| format!("the environment variable {name} is not set"))?

@@ -20,6 +20,8 @@ pub(crate) enum List {
     Audit,
     /// A saga's events, by their sequence.
     Events,
+    /// Tokens, by their ids.
+    Tokens,
 }
 
 impl List {
@@ -29,6 +31,7 @@ impl List {
             List::DeadLetters => 'd',
             List::Audit => 'a',
             List::Events => 'e',
+            List::Tokens => 't',
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::problem::{self, ApiProblem};
 use super::{Shared, json};
+use crate::auth::Caller;
 use amends_core::limits;
 use amends_core::machine::Operator;
 use amends_core::text::shortened;
@@ -27,7 +28,7 @@ pub(crate) struct Segments<T>(pub(crate) T);
 /// The query.
 pub(crate) struct Parameters<T>(pub(crate) T);
 
-/// Who acts: the header `Amends-Actor`.
+/// Who acts: the caller, the header `Amends-Actor`, or the one for the other.
 pub(crate) struct Actor(String);
 
 /// Any JSON as the body.
@@ -61,7 +62,10 @@ impl FromRequestParts<Shared> for Actor {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, ApiProblem> {
-        let Some(value) = parts.headers.get("amends-actor") else { return Ok(Actor("anonymous".to_owned())) };
+        let caller = parts.extensions.get::<Caller>().map(|caller| caller.name.as_str());
+        let Some(value) = parts.headers.get("amends-actor") else {
+            return Ok(Actor(caller.unwrap_or("anonymous").to_owned()));
+        };
         let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default().trim();
         let printable = !name.is_empty() && !name.chars().any(char::is_control);
         if !printable || name.chars().count() > ACTOR_CHARS {
@@ -69,11 +73,20 @@ impl FromRequestParts<Shared> for Actor {
                 format!("`Amends-Actor` must be 1 to {ACTOR_CHARS} printable characters: the name of whoever acts");
             return Err(ApiProblem::new(problem::BAD_HEADER, detail));
         }
-        Ok(Actor(name.to_owned()))
+        Ok(Actor(match caller {
+            // What is said in the header is not proved, so the one who says it stands before it.
+            Some(caller) => format!("{caller} for {name}"),
+            None => name.to_owned(),
+        }))
     }
 }
 
 impl Actor {
+    /// As logs show it.
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
     /// The actor together with the reason they give.
     ///
     /// # Errors

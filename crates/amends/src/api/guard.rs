@@ -1,8 +1,8 @@
-//! What every request passes before its handler: is it meant for this server, and is it of a bearable size. And what
+//! What every request passes before its handler: is it meant for this server, is it of a bearable size, and may its caller. And what
 //! every answer passes afterwards: it is counted, and a handler's panic becomes an answer.
 
-use super::Shared;
 use super::problem::{self, ApiProblem};
+use super::{Shared, access};
 use amends_core::text::shortened;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -19,11 +19,15 @@ const ADDRESS_BYTES: usize = 8 * 1024;
 const HEADER_BYTES: usize = 16 * 1024;
 
 /// Watches one request.
-pub(crate) async fn watch(State(app): State<Shared>, request: Request, next: Next) -> Response {
+pub(crate) async fn watch(State(app): State<Shared>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let response = match admit(&app, &request) {
+    let admitted = match admit(&app, &request) {
+        Ok(()) => access::authorize(&app, &mut request).await,
+        refused @ Err(_) => refused,
+    };
+    let response = match admitted {
         Err(problem) => problem.into_response(),
         Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(%method, route, "a handler panicked");
@@ -53,7 +57,7 @@ fn admit(app: &Shared, request: &Request) -> Result<(), ApiProblem> {
         return Err(ApiProblem::new(problem::HEADERS_TOO_LARGE, detail));
     }
     match host(request.uri(), request.headers()) {
-        Some(host) if !is_ours(app, &host) => {
+        Some(host) if !is_ours(app.listening.ip(), &app.hosts, &host) => {
             let detail = format!(
                 "this server is not called `{}`; call it by its address, or put the name into `hosts` of [http]",
                 shortened(&host)
@@ -66,11 +70,12 @@ fn admit(app: &Shared, request: &Request) -> Result<(), ApiProblem> {
 
 /// Whether the server is called by a name of its own. A page of the web can point a name of its own at the loopback
 /// and so make a browser talk to this server as if it were that page's; the name gives it away.
-fn is_ours(app: &Shared, host: &str) -> bool {
+fn is_ours(ours: IpAddr, names: &[String], host: &str) -> bool {
     let name = host.trim_start_matches('[').trim_end_matches(']');
     match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback() || address == app.listening.ip(),
-        Err(_) => name == "localhost" || app.hosts.iter().any(|ours| ours == name),
+        // An address is nobody's to point elsewhere, so where any leads here any is taken.
+        Ok(address) => address.is_loopback() || address == ours || ours.is_unspecified(),
+        Err(_) => name == "localhost" || names.iter().any(|ours| ours == name),
     }
 }
 
@@ -83,4 +88,29 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Option<String> {
         Some(_) | None => &authority,
     };
     Some(host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_server() {
+        let names = ["amends.internal".to_owned()];
+        for (listening, host, is_taken) in [
+            ("127.0.0.1", "localhost", true),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "[::1]", true),
+            ("127.0.0.1", "amends.internal", true),
+            ("127.0.0.1", "evil.example", false),
+            ("127.0.0.1", "10.0.0.1", false),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "10.0.0.2", false),
+            ("0.0.0.0", "10.0.0.2", true),
+            ("::", "[fe80::1]", true),
+            ("0.0.0.0", "evil.example", false),
+        ] {
+            assert_eq!(is_ours(listening.parse().unwrap(), &names, host), is_taken, "{listening} {host}");
+        }
+    }
 }

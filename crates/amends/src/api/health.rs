@@ -16,6 +16,7 @@ use uuid::Uuid;
     path = "/healthz",
     operation_id = "is_alive",
     tag = "operations",
+    security(),
     responses((status = 200, description = "It does", body = String, content_type = "text/plain"))
 )]
 pub(crate) async fn alive() -> &'static str {
@@ -28,6 +29,7 @@ pub(crate) async fn alive() -> &'static str {
     path = "/readyz",
     operation_id = "is_ready",
     tag = "operations",
+    security(),
     responses(
         (status = 200, description = "It does", body = String, content_type = "text/plain"),
         (status = 503, description = "It does not", body = Problem, content_type = "application/problem+json"),

@@ -1,6 +1,7 @@
 //! Every error that a caller can meet, with its status and its stable type (RFC 9457). The one place where errors
 //! of the engine, the store and the framework become answers.
 
+use crate::auth::Refusal;
 use amends_client::{Diagnostic, Problem};
 use amends_core::text::innermost;
 use amends_engine::{EngineError, Unreadable};
@@ -43,6 +44,10 @@ kinds! {
     BODY_BROKEN "body-broken" 400 "The body broke off"
     TOO_LARGE "too-large" 413 "The body is too large"
     UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" 415 "The body is of a type that is not taken here"
+    // Who sent it.
+    UNAUTHENTICATED "unauthenticated" 401 "A token is needed"
+    FORBIDDEN "forbidden" 403 "The caller may not do this"
+    ISSUER_UNAVAILABLE "issuer-unavailable" 503 "The issuer of tokens does not answer"
     // What it says.
     NOT_UTF8 "not-utf8" 400 "The text is not UTF-8"
     MALFORMED_JSON "malformed-json" 400 "The body is not JSON"
@@ -61,6 +66,7 @@ kinds! {
     UNKNOWN_SAGA "unknown-saga" 404 "There is no such saga"
     UNKNOWN_STEP "unknown-step" 404 "The saga has no such step"
     UNKNOWN_DEAD_LETTER "unknown-dead-letter" 404 "There is no such dead letter"
+    UNKNOWN_TOKEN "unknown-token" 404 "There is no such token"
     // What does not fit.
     BAD_INPUT "bad-input" 422 "The input does not fit the definition"
     KEY_REUSED "key-reused" 422 "The key was used with another input"
@@ -128,6 +134,9 @@ impl IntoResponse for ApiProblem {
         if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         // Part of the body may still be on its way: what comes after it on this connection cannot be told apart.
         if [TOO_LARGE, BODY_TIMEOUT, BODY_BROKEN].contains(&self.kind) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -188,6 +197,19 @@ impl From<StoreError> for ApiProblem {
                 tracing::error!(%why, "the store is damaged");
                 ApiProblem::new(STORE_DAMAGED, "the store cannot be read; the server's log says why")
             }
+        }
+    }
+}
+
+impl From<Refusal> for ApiProblem {
+    fn from(refusal: Refusal) -> ApiProblem {
+        match refusal {
+            Refusal::Invalid(why) => ApiProblem::new(UNAUTHENTICATED, format!("{why}; ask an admin for another token")),
+            Refusal::NoKeys => ApiProblem::new(
+                ISSUER_UNAVAILABLE,
+                "the keys of the token's issuer cannot be fetched, so it cannot be judged; the server's log says why",
+            ),
+            Refusal::Store(error) => ApiProblem::from(error),
         }
     }
 }

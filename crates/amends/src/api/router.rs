@@ -1,13 +1,14 @@
 //! Every endpoint there is.
 
 use super::problem::{self, ApiProblem};
-use super::{Shared, audit, dead_letters, definitions, guard, health, history, sagas};
+use super::{Shared, audit, dead_letters, definitions, guard, health, history, sagas, tokens};
 use amends_core::text::shortened;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use http::{Method, Uri};
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,17 +17,34 @@ use utoipa_axum::routes;
     info(
         title = "Amends",
         description = "A saga server: makes a transaction that spans several services end well. Errors come as \
-            `application/problem+json` (RFC 9457) with a stable `type`.",
+            `application/problem+json` (RFC 9457) with a stable `type`. A server whose configuration has `[auth]` answers \
+            401 to whoever shows no token, and 403 where the token's role is not enough.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
         (name = "sagas", description = "Executions of definitions"),
         (name = "definitions", description = "The steps of sagas as data"),
         (name = "dead letters", description = "What the machine gave up on and a person must settle"),
+        (name = "tokens", description = "Who may call"),
         (name = "operations", description = "How the server is"),
-    )
+    ),
+    modifiers(&Credentials),
+    security(("token" = [])),
 )]
 struct Document;
+
+/// How callers say who they are.
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description =
+            Some("A token of the server's own, or a JWT of the issuer that it is configured with".into());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
 
 fn endpoints() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(Document::openapi())
@@ -47,6 +65,8 @@ fn endpoints() -> OpenApiRouter<Shared> {
         .routes(routes!(dead_letters::resolve))
         .routes(routes!(dead_letters::skip))
         .routes(routes!(audit::list))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(health::statistics))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

@@ -160,6 +160,18 @@ pub(crate) fn audit_entry(entry: store::AuditEntry) -> wire::AuditEntry {
     }
 }
 
+/// A token, without its digest: nobody has any use for that.
+pub(crate) fn token(token: store::StoredToken) -> wire::Token {
+    wire::Token {
+        id: token.id.to_string(),
+        name: token.name,
+        role: token.role,
+        created_at: token.created_at.to_string(),
+        expires_at: token.expires_at.map(|at| at.to_string()),
+        revoked_at: token.revoked_at.map(|at| at.to_string()),
+    }
+}
+
 /// A definition, with the warnings that lint has about it now.
 pub(crate) fn definition(stored: store::StoredDefinition) -> wire::Definition {
     let warnings = lint::check(&stored.source, None).diagnostics.iter().map(diagnostic).collect();

@@ -4,7 +4,8 @@ use super::report::Fault;
 use super::section::{Findings, Section};
 use super::tree::{Node, Origin, Table};
 use super::values::{self, StoreLocation};
-use super::{Config, Http, Log, LogFormat, Postgres, Telemetry, Tls};
+use super::{Auth, Config, Http, Log, LogFormat, Oidc, Postgres, Telemetry, Tls};
+use amends_client::Role;
 use amends_core::limits;
 use amends_core::signature::KEYS;
 use amends_engine::{BreakerSettings, Identity, Participant, ParticipantTls, Settings};
@@ -26,7 +27,8 @@ const LEAST_RETENTION_MS: u64 = 60 * 60 * 1_000;
 pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Option<Config> {
     let defaults = Settings::default();
     let mut top = Section::root(table, findings);
-    let listen = top.value("listen", values::listen);
+    let auth = auth(top.section("auth"), base);
+    let listen = top.value("listen", |node| values::listen(node, auth.is_some()));
     let store = top.value("store", |node| values::store(node, base));
     let retention_ms = top.value("retention", |node| values::duration(node, LEAST_RETENTION_MS));
     let definitions = top.value("definitions", |node| values::path(node, base));
@@ -50,6 +52,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
         live_sagas: live_sagas.unwrap_or(defaults.live_sagas),
         postgres,
         http,
+        auth,
         log,
         telemetry,
         shutdown_grace_ms: shutdown_grace_ms.unwrap_or(10_000),
@@ -180,6 +183,33 @@ fn http(mut section: Section<'_>, base: &Path) -> Http {
         hosts: hosts.unwrap_or_default().into_iter().map(|host| host.to_ascii_lowercase()).collect(),
         tls,
     }
+}
+
+fn auth(mut section: Section<'_>, base: &Path) -> Option<Auth> {
+    let admin_token = section.secret("admin_token", |node| values::credential(node, base));
+    let oidc = section.optional_section("oidc").and_then(|(origin, section)| oidc(&origin, section));
+    section.finish();
+    (admin_token.is_some() || oidc.is_some()).then_some(Auth { admin_token, oidc })
+}
+
+fn oidc(origin: &Origin, mut section: Section<'_>) -> Option<Oidc> {
+    const ISSUER: &str = "write who issues the tokens, such as issuer = \"https://login.example\"";
+    const AUDIENCE: &str = "write what tokens for this server have in `aud`, such as audience = \"amends\"";
+    let issuer = section.required("issuer", origin, ISSUER, values::issuer);
+    let audience = section.required("audience", origin, AUDIENCE, values::nonempty);
+    let roles_claim = section.value("roles_claim", values::nonempty);
+    let roles = {
+        let mut names = section.section("roles");
+        let roles = Role::ALL.map(|role| {
+            let named = names.value(role.as_str(), values::texts);
+            (role, named.unwrap_or_else(|| vec![role.to_string()]))
+        });
+        names.finish();
+        roles
+    };
+    section.finish();
+    let roles_claim = roles_claim.unwrap_or_else(|| "roles".to_owned());
+    Some(Oidc { issuer: issuer?, audience: audience?, roles_claim, roles })
 }
 
 fn log(mut section: Section<'_>) -> Log {

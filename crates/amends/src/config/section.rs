@@ -85,6 +85,21 @@ impl<'f> Section<'f> {
         Section { path, table, known: Vec::new(), findings: self.findings }
     }
 
+    /// The table under a key, with the place of the key; `None` if it is not there.
+    pub(super) fn optional_section(&mut self, key: &'static str) -> Option<(Origin, Section<'_>)> {
+        let Some((origin, _)) = self.table.get(key) else {
+            self.known.push(key);
+            return None;
+        };
+        let origin = origin.clone();
+        Some((origin, self.section(key)))
+    }
+
+    /// The value of a key that holds a credential, or says where one is: its line is never shown.
+    pub(super) fn secret<T>(&mut self, key: &'static str, read: impl Fn(&Node) -> Result<T, Fault>) -> Option<T> {
+        self.value(key, |node| read(node).map_err(Fault::hidden))
+    }
+
     /// The tables under a key, by names that people chose. `read` gets each with its name and where that stands.
     pub(super) fn named(&mut self, key: &'static str, mut read: impl FnMut(&str, &Origin, Section<'_>)) {
         for (name, (key_origin, node)) in self.take_table(key) {

@@ -1,4 +1,5 @@
-use super::{Config, ConfigError, FlagValue, LogFormat, Sources, StoreLocation, section, tree};
+use super::{Config, ConfigError, FlagValue, LogFormat, Oidc, Sources, StoreLocation, section, tree};
+use amends_client::Role;
 use amends_engine::{Identity, ParticipantTls, Secret};
 use std::path::{Path, PathBuf};
 
@@ -94,6 +95,7 @@ fn an_unknown_variable_is_only_warned_of() {
         ("AMENDS_SERVER", "http://127.0.0.1:7700"),
         ("AMENDS_ACTOR", "somebody"),
         ("AMENDS_CA", "ca.crt"),
+        ("AMENDS_TOKEN", "amends_1"),
     ];
     let config = read("", &variables).unwrap();
     assert_eq!(config.unknown_variables, ["AMENDS_PORT", "AMENDS_SERVICE_HOST"]);
@@ -277,6 +279,56 @@ fn an_address_that_others_can_reach_is_refused() {
     for bad in ["[::]:7700", "192.168.0.1:7700", "[::ffff:10.0.0.1]:1", "7700", "localhost"] {
         assert!(read(&format!("listen = \"{bad}\"\n"), &[]).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn an_address_that_others_can_reach_is_taken_once_callers_are_known() {
+    for auth in
+        ["[auth]\nadmin_token = \"env:ADMIN\"\n", "[auth.oidc]\nissuer = \"https://a\"\naudience = \"amends\"\n"]
+    {
+        let config = read(&format!("listen = \"0.0.0.0:7700\"\n{auth}"), &[]).unwrap();
+        assert!(config.listen.ip().is_unspecified() && config.auth.is_some(), "{auth}");
+    }
+    assert!(read("listen = \"0.0.0.0:7700\"\n[auth]\n", &[]).is_err(), "an empty table configures nothing");
+    assert_eq!(read("[auth]\n", &[]).unwrap().auth, None);
+}
+
+#[test]
+fn who_may_call() {
+    let source = "[auth]\nadmin_token = \"file:admin\"\n[auth.oidc]\nissuer = \"https://login.example\"\n\
+        audience = \"amends\"\nroles_claim = \"realm_access.roles\"\nroles = { admin = [\"boss\", \"root\"] }\n";
+    let auth = read(source, &[]).unwrap().auth.unwrap();
+    assert_eq!(auth.admin_token, Some(Secret::File("/etc/amends/admin".into())));
+    let expected = Oidc {
+        // `Url` would have put a slash behind it.
+        issuer: "https://login.example".into(),
+        audience: "amends".into(),
+        roles_claim: "realm_access.roles".into(),
+        roles: [
+            (Role::Viewer, vec!["viewer".into()]),
+            (Role::Operator, vec!["operator".into()]),
+            (Role::Admin, vec!["boss".into(), "root".into()]),
+        ],
+    };
+    assert_eq!(auth.oidc, Some(expected));
+    let variables = [("AMENDS_AUTH__ADMIN_TOKEN", "env:ADMIN"), ("AMENDS_AUTH__OIDC__AUDIENCE", "other")];
+    let auth = read(source, &variables).unwrap().auth.unwrap();
+    assert_eq!(auth.admin_token, Some(Secret::Env("ADMIN".into())));
+    assert_eq!(auth.oidc.unwrap().audience, "other");
+}
+
+#[test]
+fn wrong_ways_to_know_callers_are_told_without_a_credential() {
+    let source = r#"
+[auth]
+admin_token = "sesame-1"
+[auth.oidc]
+issuer = "http://login.example"
+roles = { owner = ["x"] }
+"#;
+    let error = read(source, &[("AMENDS_AUTH__ADMIN_TOKEN", "sesame-2")]).unwrap_err() + "\n\n" + &refused(source);
+    assert!(!error.contains("sesame"), "{error}");
+    insta::assert_snapshot!(error);
 }
 
 #[test]

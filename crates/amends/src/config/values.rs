@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use url::Url;
+use url::{Host, Url};
 
 /// Where sagas are kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -165,8 +165,9 @@ pub(super) fn duration(node: &Node, least: u64) -> Result<u64, Fault> {
     }
 }
 
-/// Where to listen. Only the loopback: everything else would hand control of the sagas to whoever can connect.
-pub(super) fn listen(node: &Node) -> Result<SocketAddr, Fault> {
+/// Where to listen. Unless the server knows its callers only the loopback: everything else would hand control of the sagas to
+/// whoever can connect.
+pub(super) fn listen(node: &Node, knows_callers: bool) -> Result<SocketAddr, Fault> {
     let text = text(node)?;
     let address = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
@@ -175,15 +176,41 @@ pub(super) fn listen(node: &Node) -> Result<SocketAddr, Fault> {
     let address: SocketAddr = address.parse().map_err(|_| {
         Fault::new(format!("is no address and port: `{text}`"), "write one such as 127.0.0.1:7700 or [::1]:7700")
     })?;
-    if address.ip().is_loopback() {
+    if knows_callers || address.ip().is_loopback() {
         return Ok(address);
     }
     Err(Fault::new(
-        format!(
-            "is {address}, where others can connect, and that requires authentication, which this version of Amends does not have yet"
-        ),
-        "listen on 127.0.0.1 or [::1], and put a proxy that authenticates its callers in front",
+        format!("is {address}, where others can connect, and that requires authentication, which is not configured"),
+        "set `admin_token` or `oidc` under [auth], or listen on 127.0.0.1 or [::1]",
     ))
+}
+
+/// A text that says something.
+pub(super) fn nonempty(node: &Node) -> Result<String, Fault> {
+    let text = text(node)?;
+    if text.is_empty() { Err(Fault::new("is empty", "write a text, or take the key away")) } else { Ok(text) }
+}
+
+/// Who issues tokens. It is kept to the letter, because tokens repeat it to the letter.
+pub(super) fn issuer(node: &Node) -> Result<String, Fault> {
+    let text = text(node)?;
+    let address = url(node)?;
+    if !is_private(&address) {
+        let remedy = "write its https address: whoever can change its answers on the way can make any token";
+        return Err(Fault::new("is an http address of another machine", remedy));
+    }
+    Ok(text)
+}
+
+/// Whether nobody can listen or interfere on the way to this address: it is https, or does not leave the machine.
+pub(crate) fn is_private(address: &Url) -> bool {
+    let is_loopback = match address.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    address.scheme() == "https" || (address.scheme() == "http" && is_loopback)
 }
 
 /// The base address of a service.
@@ -233,17 +260,27 @@ pub(super) fn header(name: &str, node: &Node, base: &Path) -> Result<(String, Se
     Ok((parsed.as_str().to_owned(), secret(&text(node)?, base)?))
 }
 
-/// A key that calls are signed by. The fault never repeats the value.
+/// A key that calls are signed by.
 pub(super) fn signing_key(id: &str, node: &Node, base: &Path) -> Result<(String, Secret), Fault> {
-    const REMEDY: &str = "write env:NAME or file:PATH; the secret behind it has at least 32 bytes";
     if !is_id(id) {
         let remedy = "use 1 to 64 letters, digits, `-`, `_` and `.`, such as 2026-11";
         return Err(Fault::new("cannot be the id of a signing key", remedy));
     }
-    let reference = secret(&text(node)?, base).map_err(|fault| Fault { remedy: REMEDY.to_owned(), ..fault });
-    match reference? {
-        Secret::Plain(_) => Err(Fault::new("holds the secret itself", REMEDY)),
-        reference @ (Secret::Env(_) | Secret::File(_)) => Ok((id.to_owned(), reference)),
+    let remedy = "write env:NAME or file:PATH; the secret behind it has at least 32 bytes";
+    Ok((id.to_owned(), reference(node, base, remedy)?))
+}
+
+/// Where a credential is.
+pub(super) fn credential(node: &Node, base: &Path) -> Result<Secret, Fault> {
+    reference(node, base, "write env:NAME or file:PATH, and the credential there")
+}
+
+/// Where a secret is. The fault never repeats what was written, which may be the secret itself.
+fn reference(node: &Node, base: &Path, remedy: &str) -> Result<Secret, Fault> {
+    match secret(&text(node)?, base) {
+        Ok(Secret::Plain(_)) => Err(Fault::new("holds the secret itself", remedy)),
+        Ok(reference @ (Secret::Env(_) | Secret::File(_))) => Ok(reference),
+        Err(Fault { message, .. }) => Err(Fault::new(message, remedy)),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub mod agreement;
 pub mod child;
 pub mod customers;
+pub mod issuer;
 pub mod orders;
 pub mod relay;
 pub mod setting;
