@@ -15,6 +15,7 @@ mod serve;
 mod show;
 mod start;
 mod table;
+mod token;
 mod watch;
 
 #[cfg(test)]
@@ -72,6 +73,9 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersCommand),
     /// Who did what, when and why
     Audit(audit::AuditArgs),
+    /// Who may call the server
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Bring a store to this program's schema without serving it
     Migrate(migrate::MigrateArgs),
     /// Print the API's description (OpenAPI 3.1)
@@ -109,6 +113,7 @@ fn run(command: Command) -> Outcome {
         Command::Fail(arguments) => on_one_core(sagas::fail(arguments)),
         Command::DeadLetters(command) => on_one_core(dead_letters::run(command)),
         Command::Audit(arguments) => on_one_core(audit::run(arguments)),
+        Command::Token(command) => on_one_core(token::run(command)),
         Command::Migrate(arguments) => on_one_core(migrate::run(arguments)),
         Command::Openapi => {
             output::print(&api::openapi())?;

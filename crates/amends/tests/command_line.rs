@@ -37,7 +37,7 @@ const DEFINITIONS: [(&str, &str); 4] = [
 ];
 
 /// Every command that has a help.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 29] = [
     "",
     "serve",
     "demo",
@@ -58,6 +58,10 @@ const COMMANDS: [&str; 25] = [
     "dead-letters resolve",
     "dead-letters skip",
     "audit",
+    "token",
+    "token create",
+    "token list",
+    "token revoke",
     "migrate",
     "openapi",
     "get -h",
@@ -243,11 +247,12 @@ async fn help() {
     let directory = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for command in COMMANDS {
-        let arguments = if command.contains(['-', ' ']) && !command.starts_with("dead-letters") {
-            command.to_owned()
-        } else {
-            format!("{command} --help")
-        };
+        let arguments =
+            if command.contains(['-', ' ']) && !command.starts_with("dead-letters") && !command.starts_with("token") {
+                command.to_owned()
+            } else {
+                format!("{command} --help")
+            };
         let output = output(&mut amends(&arguments, directory.path())).await;
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{arguments}");
         let _ = writeln!(text, "{}", told(arguments.trim(), &output));
@@ -334,6 +339,45 @@ async fn what_goes_wrong() {
     }
     insta::assert_snapshot!("errors", text);
     world.server.stop().await.unwrap();
+}
+
+/// A viewer is told what they lack, and whoever shows nothing too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("admin", "sesame-sesame-sesame\n");
+    write(
+        "server.toml",
+        "listen = \"127.0.0.1:0\"\nstore = \"sqlite:server.db\"\n[auth]\nadmin_token = \"file:admin\"\n",
+    );
+    let file = Some(directory.path().join("server.toml"));
+    let server = Server::start(&Config::load(&Sources { file, ..Sources::default() }).unwrap()).await.unwrap();
+    let mut text = String::new();
+    let mut shows = async |arguments: &str, token: &str| -> Output {
+        let mut command = amends(arguments, directory.path());
+        command.env("AMENDS_SERVER", format!("http://{}", server.address())).env("AMENDS_TOKEN", token);
+        let output = output(&mut command).await;
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("sesame"), "{arguments}");
+        let _ = writeln!(text, "{}", steady(&told(arguments, &output), true));
+        output
+    };
+    for arguments in ["list", "list --token sesame", "list --token-file nowhere", "token create kim --role owner"] {
+        shows(arguments, "").await;
+    }
+    let made = shows("token create kim --role viewer --expires 90d --token-file admin", "").await;
+    let token = String::from_utf8(made.stdout).unwrap();
+    for arguments in ["list", "token list", "cancel 0197a3c2-7d3e-7c41-9a55-3f0e8c1d2b6a --reason a-test"] {
+        shows(arguments, &token).await;
+    }
+    let listed = shows("token list --token-file admin --json", &token).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let id = listed["items"][0]["id"].as_str().unwrap();
+    shows("token list --token-file admin", &token).await;
+    shows(&format!("token revoke {id} --token-file admin"), &token).await;
+    shows("list", &token).await;
+    insta::assert_snapshot!("who_may_call", text.replace(token.trim(), "TOKEN"));
+    server.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,8 +69,24 @@ impl From<Error> for Failure {
     }
 }
 
+/// What to do where the server does not know who asks, or lets them do less.
+const LET_IN: [(&str, &str); 2] = [
+    (
+        "urn:amends:problem:unauthenticated",
+        "name a token with --token-file or AMENDS_TOKEN; an admin makes one with `amends token create NAME --role ROLE`",
+    ),
+    (
+        "urn:amends:problem:forbidden",
+        "name another token with --token-file or AMENDS_TOKEN; an admin makes one with `amends token create NAME --role ROLE`",
+    ),
+];
+
 fn refused(problem: &Problem) -> Failure {
     let mut message = super::output::plain(&problem.to_string());
+    if let Some((_, help)) = LET_IN.iter().find(|(kind, _)| *kind == problem.kind) {
+        let what = message.split_once("; ").map_or(message.as_str(), |(what, _)| what);
+        return Failure::with_help(what, *help);
+    }
     for Diagnostic { severity, line, column, message: said, remedy, .. } in &problem.diagnostics {
         let _ = write!(message, "\n  {line}:{column}: {severity}: {said}; {remedy}");
     }

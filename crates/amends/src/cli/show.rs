@@ -3,7 +3,9 @@
 
 use super::output::plain;
 use super::table::{Cell, lay_out};
-use amends_client::{AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use amends_client::{
+    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+};
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -220,6 +222,31 @@ pub(super) fn audit(entries: &[AuditEntry]) -> String {
     };
     let rows: Vec<Vec<Cell>> = entries.iter().map(row).collect();
     lay_out(&["AT", "WHO", "WHAT", "SAGA", "STEP", "WHY"], &rows, 0)
+}
+
+/// A list of tokens.
+pub(super) fn tokens(tokens: &[Token], now: Timestamp) -> String {
+    if tokens.is_empty() {
+        return "no tokens\n".to_owned();
+    }
+    let row = |token: &Token| {
+        let has_expired = |at: &String| at.parse::<Timestamp>().is_ok_and(|at| at <= now);
+        let state = match (&token.revoked_at, &token.expires_at) {
+            (Some(at), _) => (format!("revoked {}", relative(at, now)), DIM),
+            (None, Some(at)) if has_expired(at) => (format!("expired {}", relative(at, now)), DIM),
+            (None, Some(at)) => (format!("valid, ends {}", relative(at, now)), AnsiColor::Green.on_default()),
+            (None, None) => ("valid".to_owned(), AnsiColor::Green.on_default()),
+        };
+        vec![
+            Cell::from(&token.id),
+            Cell::from(&token.name),
+            Cell::from(&token.role),
+            Cell::styled(state.0, state.1),
+            Cell::from(relative(&token.created_at, now)),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = tokens.iter().map(row).collect();
+    lay_out(&["ID", "NAME", "ROLE", "STATE", "MADE"], &rows, 0)
 }
 
 /// One event of a saga that began at `began`, as a line.

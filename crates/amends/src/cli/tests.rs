@@ -1,6 +1,8 @@
 use super::show::{self, Background};
 use super::table::{Cell, lay_out};
-use amends_client::{AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus};
+use amends_client::{
+    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+};
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -250,4 +252,23 @@ fn columns_in_which_nothing_stands_are_left_out() {
     let text = lay_out(&["ID", "NOTHING", "STATUS", "WHY"], &rows, 2);
     assert_eq!(seen(&text), "  ID    STATUS  WHY\n  a     stuck\n  long          last\n");
     assert!(text.contains("\u{1b}[31mstuck\u{1b}[0m"), "{text:?}");
+}
+
+#[test]
+fn tokens_say_whether_they_are_valid() {
+    let token = |name: &str, expires_at: Option<&str>, revoked_at: Option<&str>| Token {
+        id: ID.into(),
+        name: name.into(),
+        role: "operator".into(),
+        created_at: "2026-02-28T03:00:00.000Z".into(),
+        expires_at: expires_at.map(str::to_owned),
+        revoked_at: revoked_at.map(str::to_owned),
+    };
+    let tokens = [
+        token("for-ever", None, None),
+        token("for-a-while", Some("2026-03-02T03:00:00.000Z"), None),
+        token("too-late", Some("2026-03-01T02:59:00.000Z"), None),
+        token("taken-back", Some("2026-03-02T03:00:00.000Z"), Some("2026-03-01T02:00:00.000Z")),
+    ];
+    insta::assert_snapshot!(seen(&format!("{}{}", show::tokens(&tokens, now()), show::tokens(&[], now()))));
 }
