@@ -1,7 +1,7 @@
 """Lets schemathesis meet what exists, and writes down what it met.
 
-Half of the path parameters that it makes up are replaced by those of sagas, steps, definitions and dead letters that
-the server holds; when orders have used those up, new ones are started. Half of the inputs and definitions are ones
+Half of the path parameters that it makes up are replaced by those of sagas, steps, definitions, dead letters and tokens
+that the server holds; when orders have used those up, new ones are started. Half of the inputs and definitions are ones
 that are taken. Which are replaced follows from what was made up, so that a run can be repeated from its seed.
 """
 
@@ -16,6 +16,7 @@ import schemathesis
 
 BASE = os.environ["AMENDS_URL"]
 MET = os.environ["AMENDS_MET"]
+TOKEN = os.environ["AMENDS_TOKEN"]
 POOL = 20
 _calls = 0
 _started = 0
@@ -26,6 +27,7 @@ def _ask(method, path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(BASE + path, data=data, method=method)
     request.add_header("content-type", "application/json")
+    request.add_header("authorization", f"Bearer {TOKEN}")
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)
 
@@ -59,8 +61,17 @@ def _dead_letters():
     return [letter["id"] for letter in open_ones + closed[:3]]
 
 
+def _tokens():
+    if len(_items("/v1/tokens?limit=5")) < 5:
+        for _ in range(5):
+            _ask("POST", "/v1/tokens", {"name": "hook", "role": "viewer"})
+    return [token["id"] for token in _items("/v1/tokens?limit=5")]
+
+
 def _pool(operation, name):
     path = operation.path
+    if path.startswith("/v1/tokens/"):
+        return _tokens()
     if name == "step":
         return ["signal", "signal", "signal", "call"]
     if name == "name":

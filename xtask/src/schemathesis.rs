@@ -55,12 +55,14 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         std::fs::remove_dir_all(&place)?;
     }
     std::fs::create_dir_all(place.join("definitions"))?;
-    for file in ["amends.toml", "definitions/sticks.yaml", "definitions/waits.yaml"] {
+    for file in ["admin", "amends.toml", "definitions/sticks.yaml", "definitions/waits.yaml"] {
         std::fs::copy(own.join(file), place.join(file)).with_context(|| format!("{file} cannot be copied"))?;
     }
     let server = Server::start(&workspace.target.join("debug/amends"), &place)?;
     let met = place.join("met.json");
     let path = |path: &Path| path.display().to_string();
+    // The admin's, who may do everything. Without it each operation must refuse, which is one of the checks.
+    let token = std::fs::read_to_string(place.join("admin"))?.trim().to_owned();
     // It leaves things behind where it is run.
     CommandLine::new("env")
         .arg(format!("--chdir={}", path(&place)))
@@ -69,8 +71,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .arg(EXCLUDED)
         .args("--continue-on-failure --suppress-health-check too_slow --warnings off --request-timeout 30 --generation-database none")
         .args(&format!("--max-examples {} --seed {} --url {}", options.examples, options.seed, server.url))
+        .arg("--header")
+        .arg(format!("Authorization: Bearer {token}"))
         .arg(format!("{}/openapi.json", server.url))
         .env("AMENDS_MET", &path(&met))
+        .env("AMENDS_TOKEN", &token)
         .env("AMENDS_URL", &server.url)
         .env("PYTHONPATH", &path(&own))
         .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -110,7 +110,10 @@ pub(crate) async fn version(
     path = "/v1/definitions",
     operation_id = "list_definitions",
     tag = "definitions",
-    responses((status = 200, description = "All definitions, by name", body = Page<Definition>))
+    responses(
+        (status = 200, description = "All definitions, by name", body = Page<Definition>),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn list(State(app): State<Shared>) -> Result<Json<Page<Definition>>, ApiProblem> {
     let mut stored = app.store.definitions(Which::Current).await?;

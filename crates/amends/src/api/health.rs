@@ -73,7 +73,10 @@ pub(crate) async fn statistics(State(app): State<Shared>, _turn: Turn) -> Result
     path = "/metrics",
     operation_id = "get_metrics",
     tag = "operations",
-    responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"))
+    responses(
+        (status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text"),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, ApiProblem> {
     let statistics = app.store.statistics().await?;
