@@ -487,3 +487,48 @@ async fn an_issuer_that_does_not_answer_lets_nobody_in() {
     assert_eq!(world.reads(&issuer.token("ES256", &issuer.claims())).await.0, 503);
     world.server.stop().await.unwrap();
 }
+
+/// It may come later, so the server starts all the same, and says what is the matter.
+#[tokio::test]
+async fn an_admin_who_is_kept_out_is_warned_of() {
+    for (auth, warning) in [
+        ("file:nowhere", "the admin's token cannot be read"),
+        ("file:short", "has fewer than 16 characters"),
+        ("env:AMENDS_NOWHERE_TO_BE_FOUND", "the environment variable AMENDS_NOWHERE_TO_BE_FOUND is not set"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        config(directory.path(), &format!("[auth]\nadmin_token = \"{auth}\"\n"));
+        std::fs::write(directory.path().join("short"), "sesame").unwrap();
+        let log = directory.path().join("log");
+        let file = directory.path().join("amends.toml").into_os_string();
+        let program = Program::start(&["serve".into(), "--config".into(), file], &log).await;
+        assert!(program.terminate().await.success());
+        let written = child::read(&log);
+        assert!(written.contains(warning) && !written.contains("sesame"), "{written}");
+    }
+}
+
+/// A name that has gone would leave a promise that nothing shows.
+#[test]
+fn every_test_that_the_documentation_names_is_there() {
+    let documentation = include_str!("../../../docs/security.md");
+    let sources = [
+        include_str!("authentication.rs"),
+        include_str!("command_line.rs"),
+        include_str!("../src/api/access.rs"),
+        include_str!("../src/api/guard.rs"),
+        include_str!("../src/auth/recent.rs"),
+        include_str!("../src/auth/tests.rs"),
+        include_str!("../src/config/tests.rs"),
+        include_str!("../../amends-client/src/client.rs"),
+    ];
+    let cells = documentation.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(2));
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    // What has another character in it is a file or a command; the one check is schemathesis's.
+    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte));
+    let names: BTreeSet<&str> = quoted.filter(is_name).filter(|name| *name != "ignored_auth").collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(sources.iter().any(|source| source.contains(&format!("fn {name}("))), "there is no test `{name}`");
+    }
+}
