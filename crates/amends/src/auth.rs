@@ -105,7 +105,7 @@ impl Authenticator {
 
     /// Forgets whom it knows, because something about them has changed.
     pub fn forget(&self) {
-        self.recent.clear();
+        self.recent.clear(Instant::now());
     }
 
     async fn prove(&self, token: &str, digest: TokenDigest) -> Result<Proof, Refusal> {

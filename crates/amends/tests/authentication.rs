@@ -482,6 +482,15 @@ async fn an_issuer_that_does_not_answer_lets_nobody_in() {
     assert_eq!(world.ask(Method::GET, "/readyz", None).await.status(), 200);
     world.server.stop().await.unwrap();
 
+    // One that answers without end is not read to its end.
+    let mut keys = issuer.keys();
+    keys.push(json!({ "kty": "x".repeat(1024 * 1024) }));
+    issuer.publish(keys);
+    let world = World::with(&issuer).await;
+    assert_eq!(world.reads(&issuer.token("ES256", &issuer.claims())).await.0, 503);
+    world.server.stop().await.unwrap();
+    issuer.publish(issuer.keys());
+
     // One that calls itself something else is not the one that was meant.
     let world = World::new(&oidc(&format!("{}/", issuer.address))).await;
     assert_eq!(world.reads(&issuer.token("ES256", &issuer.claims())).await.0, 503);

@@ -1,5 +1,5 @@
-//! What every request passes before its handler: is it meant for this server, is it of a bearable size, and may its caller. And what
-//! every answer passes afterwards: it is counted, and a handler's panic becomes an answer.
+//! What every request passes before its handler: is it meant for this server, is it of a bearable size, and may its caller.
+//! And what every answer passes afterwards: it is counted, and a handler's panic becomes an answer.
 
 use super::problem::{self, ApiProblem};
 use super::{Shared, access};

@@ -105,3 +105,19 @@ async fn an_admins_token_that_could_be_guessed_is_not_taken() {
         assert!(judged(&authenticator, short.trim_end()).await.is_err(), "{short:?}");
     }
 }
+
+/// Whoever tries tokens waits for their turn; who needs no look at the store does not wait for them.
+#[tokio::test(start_paused = true)]
+async fn only_so_many_tokens_are_looked_up_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    std::fs::write(&path, LONG_ENOUGH).unwrap();
+    let (authenticator, _) = authenticator(Some(Secret::File(path)));
+    let (token, _) = draw().unwrap();
+    let others = authenticator.lookups.acquire_many(LOOKUPS as u32).await.unwrap();
+    let patience = std::time::Duration::from_secs(1);
+    assert!(tokio::time::timeout(patience, judged(&authenticator, &token)).await.is_err());
+    assert!(judged(&authenticator, LONG_ENOUGH).await.is_ok());
+    drop(others);
+    assert_eq!(judged(&authenticator, &token).await, Err("the token is not known"));
+}

@@ -318,6 +318,22 @@ fn who_may_call() {
 }
 
 #[test]
+fn issuers_are_reached_where_nobody_can_interfere() {
+    for (address, is_private) in [
+        ("https://login.example/keys", true),
+        ("http://127.0.0.1:1/keys", true),
+        ("http://[::1]:1/keys", true),
+        ("http://localhost:1/keys", true),
+        ("http://login.example/keys", false),
+        ("http://127.0.0.1.login.example/keys", false),
+        ("http://10.0.0.1/keys", false),
+        ("file:///etc/keys", false),
+    ] {
+        assert_eq!(super::is_private(&address.parse().unwrap()), is_private, "{address}");
+    }
+}
+
+#[test]
 fn wrong_ways_to_know_callers_are_told_without_a_credential() {
     let source = r#"
 [auth]
