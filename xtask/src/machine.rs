@@ -15,13 +15,14 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 7] = [
     Need {
         what: "a C compiler with its headers, for the bundled SQLite and for ring",
         package: "build-essential",
         present: compiles_c,
     },
     Need { what: "root certificates, to fetch crates", package: "ca-certificates", present: trusts_roots },
+    Need { what: "kill, to end and to stop servers in tests", package: "procps", present: kills },
     Need { what: "strace, to make a disk fail under the server in a test", package: "strace", present: traces },
     Need {
         what: "PostgreSQL, for the store that several orchestrators share",
@@ -128,6 +129,11 @@ fn trusts_roots() -> bool {
     let has_dpkg = CommandLine::new("dpkg-query --version").succeeds();
     let status = CommandLine::new("dpkg-query --show --showformat=${Status} ca-certificates").output();
     !has_dpkg || status.is_some_and(|status| status.ends_with(" installed"))
+}
+
+/// Shells have one of their own; a program that is no shell needs the program.
+fn kills() -> bool {
+    CommandLine::new("kill -l").succeeds()
 }
 
 fn traces() -> bool {
