@@ -7,6 +7,9 @@
 //! Signature: sig1=:…:
 //! ```
 //!
+//! Where the call has `Amends-Action-Key`, `"amends-action-key"` is covered too, as the last: without that header a compensation
+//! would be an action.
+//!
 //! A call carries one signature for each of one or two keys, `sig1` and `sig2`, so that a key can be changed without a gap: one
 //! that verifies is enough. Whatever has another form is refused, even where the RFC would allow it: what is not read
 //! loosely cannot be read in two ways.
@@ -31,12 +34,17 @@ const ID_BYTES: usize = 64;
 
 /// What is covered, in this order.
 const COMPONENTS: &str = r#"("@method" "@path" "@query" "content-digest" "idempotency-key")"#;
+/// The same of a call that undoes another.
+const COMPONENTS_OF_UNDO: &str =
+    r#"("@method" "@path" "@query" "content-digest" "idempotency-key" "amends-action-key")"#;
 const LABELS: [&str; KEYS] = ["sig1", "sig2"];
 
 /// The headers of a signed call.
 pub const CONTENT_DIGEST: &str = "Content-Digest";
 /// See [`CONTENT_DIGEST`].
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+/// See [`CONTENT_DIGEST`].
+pub const ACTION_KEY: &str = "Amends-Action-Key";
 /// See [`CONTENT_DIGEST`].
 pub const SIGNATURE: &str = "Signature";
 /// See [`CONTENT_DIGEST`].
@@ -76,6 +84,8 @@ pub struct Signed<'a> {
     pub content_digest: &'a str,
     /// The value of `Idempotency-Key`.
     pub idempotency_key: &'a str,
+    /// The value of `Amends-Action-Key`, where the call undoes another.
+    pub action_key: Option<&'a str>,
 }
 
 /// The headers that carry signatures.
@@ -98,6 +108,8 @@ pub struct Received<'a> {
     pub query: Option<&'a str>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<&'a str>,
+    /// `Amends-Action-Key`.
+    pub action_key: Option<&'a str>,
     /// `Content-Digest`.
     pub content_digest: Option<&'a str>,
     /// `Signature-Input`.
@@ -140,8 +152,11 @@ pub enum Refusal {
         why: &'static str,
     },
     /// It covers other components, or these in another order.
-    #[error("the signature must cover exactly {COMPONENTS}, in this order")]
-    OtherComponents,
+    #[error("the signature must cover exactly {needed}, in this order")]
+    OtherComponents {
+        /// What it must cover.
+        needed: &'static str,
+    },
     /// It was made by keys that are not known here.
     #[error("no key is known here by the id {ids}")]
     UnknownKey {
@@ -168,7 +183,7 @@ pub enum Refusal {
     /// The secret is another one, or what it covers was changed on the way.
     #[error(
         "the signature by the key {id} does not fit: the secrets differ, or the method, path, query, digest or \
-         idempotency key was changed on the way"
+         a key was changed on the way"
     )]
     SignatureDiffers {
         /// The key's id.
@@ -226,7 +241,7 @@ pub fn content_digest(body: &[u8]) -> String {
 pub fn sign(call: &Signed<'_>, keys: &[Key], created_seconds: u64) -> SignatureHeaders {
     let (mut inputs, mut signatures) = (Vec::new(), Vec::new());
     for (key, label) in keys.iter().zip(LABELS) {
-        let parameters = parameters(created_seconds, &key.id);
+        let parameters = parameters(components(call.action_key), created_seconds, &key.id);
         let bytes = key.mac(&base(call, &parameters)).finalize().into_bytes();
         signatures.push(format!("{label}=:{}:", STANDARD.encode(bytes)));
         inputs.push(format!("{label}={parameters}"));
@@ -241,7 +256,7 @@ pub fn sign(call: &Signed<'_>, keys: &[Key], created_seconds: u64) -> SignatureH
 /// [`Refusal`], which says why not.
 pub fn verify<'a>(received: &Received<'a>, keys: &[Key], validity: Validity) -> Result<Verified<'a>, Refusal> {
     let needed = |value: Option<&'a str>, header| value.ok_or(Refusal::NotSigned { header });
-    let inputs = inputs(needed(received.signature_input, SIGNATURE_INPUT)?)?;
+    let inputs = inputs(needed(received.signature_input, SIGNATURE_INPUT)?, components(received.action_key))?;
     let signatures = signatures(needed(received.signature, SIGNATURE)?)?;
     if inputs.len() != signatures.len() {
         return Err(Refusal::Malformed { header: SIGNATURE, why: "it has not one member for each of Signature-Input" });
@@ -252,6 +267,7 @@ pub fn verify<'a>(received: &Received<'a>, keys: &[Key], validity: Validity) -> 
         query: received.query,
         content_digest: needed(received.content_digest, CONTENT_DIGEST)?,
         idempotency_key: needed(received.idempotency_key, IDEMPOTENCY_KEY)?,
+        action_key: received.action_key,
     };
     let ids: Vec<&str> = inputs.iter().map(|input| input.key_id).collect();
     let mut refusal = Refusal::UnknownKey { ids: ids.join(", ") };
@@ -283,7 +299,7 @@ struct Input<'a> {
 }
 
 fn check(call: &Signed<'_>, input: &Input<'_>, signature: &[u8], key: &Key, validity: Validity) -> Result<(), Refusal> {
-    let base = base(call, &parameters(input.created_seconds, input.key_id));
+    let base = base(call, &parameters(components(call.action_key), input.created_seconds, input.key_id));
     if key.mac(&base).verify_slice(signature).is_err() {
         return Err(Refusal::SignatureDiffers { id: key.id.clone() });
     }
@@ -296,18 +312,24 @@ fn check(call: &Signed<'_>, input: &Input<'_>, signature: &[u8], key: &Key, vali
     Ok(())
 }
 
+/// What is covered of a call that has this action key.
+fn components(action_key: Option<&str>) -> &'static str {
+    if action_key.is_some() { COMPONENTS_OF_UNDO } else { COMPONENTS }
+}
+
 /// What stands behind a label in `Signature-Input`, and at the end of the signature base.
-fn parameters(created_seconds: u64, key_id: &str) -> String {
-    format!("{COMPONENTS};created={created_seconds};keyid=\"{key_id}\";alg=\"hmac-sha256\"")
+fn parameters(components: &str, created_seconds: u64, key_id: &str) -> String {
+    format!("{components};created={created_seconds};keyid=\"{key_id}\";alg=\"hmac-sha256\"")
 }
 
 /// The signature base (RFC 9421, section 2.5).
 fn base(call: &Signed<'_>, parameters: &str) -> String {
-    let Signed { method, path, query, content_digest, idempotency_key } = call;
+    let Signed { method, path, query, content_digest, idempotency_key, action_key } = call;
     let query = query.unwrap_or_default();
+    let action_key = action_key.map_or_else(String::new, |key| format!("\"amends-action-key\": {key}\n"));
     format!(
         "\"@method\": {method}\n\"@path\": {path}\n\"@query\": ?{query}\n\"content-digest\": {content_digest}\n\
-         \"idempotency-key\": {idempotency_key}\n\"@signature-params\": {parameters}"
+         \"idempotency-key\": {idempotency_key}\n{action_key}\"@signature-params\": {parameters}"
     )
 }
 
@@ -322,12 +344,12 @@ fn members<'a>(header: &'static str, value: &'a str) -> Result<Vec<&'a str>, Ref
     labelled.collect::<Option<_>>().ok_or(malformed("its members must be called sig1 and sig2"))
 }
 
-fn inputs(value: &str) -> Result<Vec<Input<'_>>, Refusal> {
-    members(SIGNATURE_INPUT, value)?.into_iter().map(input).collect()
+fn inputs<'a>(value: &'a str, components: &'static str) -> Result<Vec<Input<'a>>, Refusal> {
+    members(SIGNATURE_INPUT, value)?.into_iter().map(|member| input(member, components)).collect()
 }
 
-fn input(member: &str) -> Result<Input<'_>, Refusal> {
-    let parameters = member.strip_prefix(COMPONENTS).ok_or(Refusal::OtherComponents)?;
+fn input<'a>(member: &'a str, components: &'static str) -> Result<Input<'a>, Refusal> {
+    let parameters = member.strip_prefix(components).ok_or(Refusal::OtherComponents { needed: components })?;
     let read = || {
         let (created, rest) = parameters.strip_prefix(";created=")?.split_once(";keyid=\"")?;
         let key_id = rest.strip_suffix("\";alg=\"hmac-sha256\"").filter(|id| is_id(id))?;

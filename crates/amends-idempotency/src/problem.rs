@@ -141,7 +141,7 @@ impl Problem {
 fn kind_of(refusal: &Refusal) -> (&'static str, &'static str) {
     match refusal {
         Refusal::NotSigned { .. } => ("not-signed", "The call is not signed"),
-        Refusal::Malformed { .. } | Refusal::OtherComponents => {
+        Refusal::Malformed { .. } | Refusal::OtherComponents { .. } => {
             ("signature-malformed", "The signature does not have the right form")
         }
         Refusal::UnknownKey { .. } => ("signing-key-unknown", "The signing key is not known"),

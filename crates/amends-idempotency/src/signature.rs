@@ -3,7 +3,8 @@
 use crate::layer::read_body;
 use crate::problem::Problem;
 use amends_core::signature::{
-    CONTENT_DIGEST, IDEMPOTENCY_KEY, Key, Received, Refusal, SIGNATURE, SIGNATURE_INPUT, Validity, Verified, verify,
+    ACTION_KEY, CONTENT_DIGEST, IDEMPOTENCY_KEY, Key, Received, Refusal, SIGNATURE, SIGNATURE_INPUT, Validity,
+    Verified, verify,
 };
 use axum::body::Body;
 use axum::extract::{OriginalUri, Request};
@@ -122,6 +123,7 @@ impl Verifier {
             path: uri.path(),
             query: uri.query(),
             idempotency_key: single(parts, IDEMPOTENCY_KEY)?,
+            action_key: single(parts, ACTION_KEY)?,
             content_digest: single(parts, CONTENT_DIGEST)?,
             signature_input: single(parts, SIGNATURE_INPUT)?,
             signature: single(parts, SIGNATURE)?,

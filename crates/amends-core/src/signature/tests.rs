@@ -17,12 +17,17 @@ struct Sent {
     query: Option<String>,
     body: Vec<u8>,
     idempotency_key: String,
+    action_key: Option<String>,
     content_digest: String,
     headers: SignatureHeaders,
 }
 
 impl Sent {
     fn by(keys: &[Key]) -> Sent {
+        Sent::that_undoes(None, keys)
+    }
+
+    fn that_undoes(action_key: Option<&str>, keys: &[Key]) -> Sent {
         let content_digest = content_digest(BODY);
         let call = Signed {
             method: "POST",
@@ -30,6 +35,7 @@ impl Sent {
             query: Some("dry=1"),
             content_digest: &content_digest,
             idempotency_key: "k-1",
+            action_key,
         };
         let headers = sign(&call, keys, NOW.now_seconds);
         Sent {
@@ -38,6 +44,7 @@ impl Sent {
             query: Some("dry=1".into()),
             body: BODY.into(),
             idempotency_key: "k-1".into(),
+            action_key: action_key.map(Into::into),
             content_digest,
             headers,
         }
@@ -49,6 +56,7 @@ impl Sent {
             path: &self.path,
             query: self.query.as_deref(),
             idempotency_key: Some(&self.idempotency_key),
+            action_key: self.action_key.as_deref(),
             content_digest: Some(&self.content_digest),
             signature_input: Some(&self.headers.signature_input),
             signature: Some(&self.headers.signature),
@@ -93,21 +101,55 @@ fn digests() {
 #[test]
 fn what_is_signed_and_sent() {
     let sent = Sent::by(&[key("2026-a"), key("2026-b")]);
-    let components = r#"("@method" "@path" "@query" "content-digest" "idempotency-key");created=1000000"#;
+    let covered = r#"("@method" "@path" "@query" "content-digest" "idempotency-key");created=1000000"#;
     let inputs = format!(
-        "sig1={components};keyid=\"2026-a\";alg=\"hmac-sha256\", sig2={components};keyid=\"2026-b\";alg=\"hmac-sha256\""
+        "sig1={covered};keyid=\"2026-a\";alg=\"hmac-sha256\", sig2={covered};keyid=\"2026-b\";alg=\"hmac-sha256\""
     );
     assert_eq!(sent.headers.signature_input, inputs);
-    let call =
-        Signed { method: "GET", path: "/", query: None, content_digest: &content_digest(b""), idempotency_key: "k" };
-    let base = base(&call, &parameters(1, "a"));
+    let digest = content_digest(b"");
+    let call = Signed {
+        method: "GET",
+        path: "/",
+        query: None,
+        content_digest: &digest,
+        idempotency_key: "k",
+        action_key: None,
+    };
+    let base_of = |call: &Signed<'_>| base(call, &parameters(components(call.action_key), 1, "a"));
     assert_eq!(
-        base,
+        base_of(&call),
         "\"@method\": GET\n\"@path\": /\n\"@query\": ?\n\
          \"content-digest\": sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:\n\"idempotency-key\": k\n\
          \"@signature-params\": (\"@method\" \"@path\" \"@query\" \"content-digest\" \"idempotency-key\")\
          ;created=1;keyid=\"a\";alg=\"hmac-sha256\""
     );
+    assert_eq!(
+        base_of(&Signed { action_key: Some("k-0"), ..call }),
+        "\"@method\": GET\n\"@path\": /\n\"@query\": ?\n\
+         \"content-digest\": sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:\n\"idempotency-key\": k\n\
+         \"amends-action-key\": k-0\n\"@signature-params\": \
+         (\"@method\" \"@path\" \"@query\" \"content-digest\" \"idempotency-key\" \"amends-action-key\")\
+         ;created=1;keyid=\"a\";alg=\"hmac-sha256\""
+    );
+}
+
+/// Without its `Amends-Action-Key` a compensation would be done as an action, and with another it would undo another's.
+#[test]
+fn a_compensation_stays_the_compensation_of_its_action() {
+    let keys = [key("a")];
+    let undoing = |action_key: Option<&str>, sent_as: Option<&str>| {
+        let sent = Sent::that_undoes(action_key, &keys);
+        Sent { action_key: sent_as.map(Into::into), ..sent }.verify(&keys)
+    };
+    let others = |needed| Err(Refusal::OtherComponents { needed });
+    for (signed, received, expected) in [
+        (Some("k-0"), Some("k-0"), Ok(())),
+        (Some("k-0"), Some("k-1"), different("a")),
+        (Some("k-0"), None, others(COMPONENTS)),
+        (None, Some("k-0"), others(COMPONENTS_OF_UNDO)),
+    ] {
+        assert_eq!(undoing(signed, received), expected, "{signed:?} received as {received:?}");
+    }
 }
 
 #[test]
@@ -183,7 +225,7 @@ fn a_header_that_is_missing_is_named() {
 
 #[test]
 fn another_form_is_refused() {
-    let others = Refusal::OtherComponents;
+    let others = Refusal::OtherComponents { needed: COMPONENTS };
     let malformed = |header: &'static str| {
         move |refusal: Refusal| {
             assert!(matches!(&refusal, Refusal::Malformed { header: named, .. } if *named == header), "{refusal:?}");

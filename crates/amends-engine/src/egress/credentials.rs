@@ -42,13 +42,14 @@ pub(super) async fn sign(
     }
     let digest = content_digest(body);
     let uri = request.uri();
-    let key = request.headers().get(super::IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
+    let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let call = Signed {
         method: request.method().as_str(),
         path: uri.path(),
         query: uri.query(),
         content_digest: &digest,
-        idempotency_key: key.ok_or("a call without an idempotency key cannot be signed")?,
+        idempotency_key: header(super::IDEMPOTENCY_KEY).ok_or("a call without an idempotency key cannot be signed")?,
+        action_key: header(super::AMENDS_ACTION_KEY),
     };
     let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let signed = signature::sign(&call, &keys, seconds);

@@ -75,17 +75,28 @@ struct Call {
 
 impl Call {
     fn signed(method: &'static str, address: &str, body: &[u8], keys: &[Key]) -> Call {
+        Call::that_undoes(None, method, address, body, keys)
+    }
+
+    fn that_undoes(
+        action_key: Option<&'static str>,
+        method: &'static str,
+        address: &str,
+        body: &[u8],
+        keys: &[Key],
+    ) -> Call {
         let digest = content_digest(body);
         let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
-        let signed = Signed { method, path, query, content_digest: &digest, idempotency_key: "k-1" };
+        let signed = Signed { method, path, query, content_digest: &digest, idempotency_key: "k-1", action_key };
         let SignatureHeaders { signature_input, signature } = sign(&signed, keys, NOW);
         let text = |text: String| HeaderValue::try_from(text).unwrap();
-        let headers = vec![
+        let mut headers = vec![
             ("content-digest", text(digest)),
             ("idempotency-key", HeaderValue::from_static("k-1")),
             ("signature", text(signature)),
             ("signature-input", text(signature_input)),
         ];
+        headers.extend(action_key.map(|key| ("amends-action-key", HeaderValue::from_static(key))));
         Call { method, address: address.to_owned(), headers, body: body.to_owned() }
     }
 
@@ -180,6 +191,23 @@ async fn what_was_changed_on_the_way_is_refused() {
     ] {
         service.refuses(call, kind).await;
     }
+}
+
+#[tokio::test]
+async fn a_compensation_stays_the_compensation_of_its_action() {
+    let service = Service::new();
+    let undo = || Call::that_undoes(Some("k-0"), "POST", "/charges", b"", &[key("new")]);
+    assert_eq!(service.send(undo()).await.status, 200);
+    service.refuses(undo().set("amends-action-key", "k-1"), "signature-differs").await;
+    let mut as_action = undo();
+    as_action.headers.retain(|(name, _)| *name != "amends-action-key");
+    service.refuses(as_action, "signature-malformed").await;
+    let mut action = Call::good();
+    action.headers.push(("amends-action-key", HeaderValue::from_static("k-0")));
+    service.refuses(action, "signature-malformed").await;
+    let mut twice = undo();
+    twice.headers.push(("amends-action-key", HeaderValue::from_static("k-0")));
+    service.refuses(twice, "signature-malformed").await;
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ fn is_taken(request: &Request<Full<Bytes>>, id: &str, secret: &str) -> bool {
         path: "/charges",
         query: Some("dry=1"),
         idempotency_key: Some("k-1"),
+        action_key: header("amends-action-key"),
         content_digest: header("content-digest"),
         signature_input: header("signature-input"),
         signature: header("signature"),
