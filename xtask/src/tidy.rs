@@ -5,6 +5,7 @@
 
 mod code;
 mod manifests;
+mod promises;
 mod purity;
 mod source;
 mod sql;
@@ -66,6 +67,9 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     collect(&workspace.root, "", &mut texts)?;
     let mut findings = check(&texts);
     findings.extend(manifests::check(workspace));
+    let document = std::fs::read_to_string(workspace.root.join(promises::DOCUMENT));
+    findings
+        .extend(promises::check(&document.with_context(|| format!("{} cannot be read", promises::DOCUMENT))?, &texts));
     findings.sort();
     findings.iter().for_each(|finding| println!("{finding}"));
     ensure!(findings.is_empty(), "tidy has {} to mend", counted(findings.len()));

@@ -516,28 +516,3 @@ async fn an_admin_who_is_kept_out_is_warned_of() {
         assert!(written.contains(warning) && !written.contains("sesame"), "{written}");
     }
 }
-
-/// A name that has gone would leave a promise that nothing shows.
-#[test]
-fn every_test_that_the_documentation_names_is_there() {
-    let documentation = include_str!("../../../docs/security.md");
-    let sources = [
-        include_str!("authentication.rs"),
-        include_str!("command_line.rs"),
-        include_str!("../src/api/access.rs"),
-        include_str!("../src/api/guard.rs"),
-        include_str!("../src/auth/recent.rs"),
-        include_str!("../src/auth/tests.rs"),
-        include_str!("../src/config/tests.rs"),
-        include_str!("../../amends-client/src/client.rs"),
-    ];
-    let cells = documentation.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(2));
-    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    // What has another character in it is a file or a command; the one check is schemathesis's.
-    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte));
-    let names: BTreeSet<&str> = quoted.filter(is_name).filter(|name| *name != "ignored_auth").collect();
-    assert!(names.len() > 20, "{names:?}");
-    for name in names {
-        assert!(sources.iter().any(|source| source.contains(&format!("fn {name}("))), "there is no test `{name}`");
-    }
-}

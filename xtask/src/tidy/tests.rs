@@ -1,6 +1,6 @@
 //! For each rule a piece of code that it flags and one that it does not.
 
-use super::{check, manifests, source};
+use super::{check, manifests, promises, source};
 use crate::workspace::{Kind, Workspace};
 use serde_json::{Value, json};
 
@@ -336,5 +336,23 @@ fn literals_and_comments_are_told_from_code() {
         assert_eq!(source.code, code, "{text}");
         assert_eq!(source.literals.iter().map(|literal| literal.text.as_str()).collect::<Vec<_>>(), literals, "{text}");
         assert_eq!(source.comments.iter().map(|comment| comment.text.as_str()).collect::<Vec<_>>(), comments, "{text}");
+    }
+}
+
+#[test]
+fn tests_that_the_documentation_names_are_there() {
+    let texts = [("a.rs".to_owned(), "#[test]\nfn one() {}\nasync fn another_2(a: u8) {}".to_owned())];
+    for (document, wrong) in [
+        ("| what | how | `one`, `a::tests::another_2` (`src/a.rs`), `tests`, `a::tests` and `cargo xtask sim` |", None),
+        ("| what | `none` | `one` |\n`none`", None),
+        ("| what | how |", None),
+        (
+            "\n| what | how | `one`, `a::gone` |",
+            Some("docs/security.md:2: there is no test `gone`; name the test that shows it"),
+        ),
+        ("| what | how | `on` |", Some("docs/security.md:1: there is no test `on`; name the test that shows it")),
+    ] {
+        let findings: Vec<String> = promises::check(document, &texts).iter().map(ToString::to_string).collect();
+        assert_eq!(findings, Vec::from_iter(wrong), "{document}");
     }
 }
