@@ -26,6 +26,7 @@ pub mod lists;
 pub mod ownership;
 pub mod people;
 pub mod queue;
+pub mod queues;
 pub mod retention;
 pub mod statistics;
 pub mod tokens;
@@ -86,6 +87,21 @@ macro_rules! conformance_cases {
                 queue::what_a_retired_incarnation_received_comes_again
                 queue::messages_of_other_participants_stay
                 queue::receiving_keeps_to_its_limit
+                queues::a_message_is_received_when_its_time_has_come
+                queues::a_message_with_the_same_id_is_put_once
+                queues::a_message_is_put_by_a_commit
+                queues::what_nobody_deals_with_comes_again
+                queues::what_was_dealt_with_late_is_dealt_with
+                queues::the_time_for_a_message_is_extended
+                queues::what_is_rejected_comes_again
+                queues::a_strange_receipt_is_stale
+                queues::receiving_takes_so_many
+                queues::what_is_received_too_often_is_dead
+                queues::dead_messages_are_redriven_at_a_rate
+                queues::a_redrive_is_cancelled
+                queues::messages_are_counted
+                queues::what_a_message_says_is_kept
+                queues::a_message_is_received_by_one
                 people::a_dead_letter_is_opened_and_closed
                 people::a_dead_letter_is_settled_once_and_by_its_own_saga
                 people::a_dead_letter_about_the_saga_is_settled_by_the_saga

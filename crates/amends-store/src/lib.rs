@@ -15,6 +15,7 @@
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
+use queues::NewMessage;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
@@ -24,11 +25,13 @@ pub mod conformance;
 mod memory;
 mod permits;
 mod postgres;
+pub mod queues;
 mod sqlite;
 mod tokens;
 
 pub use memory::{MemoryStore, Processes};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore, migrate_postgres};
+pub use queues::Queues;
 pub use sqlite::{Migration, OnFatal, OpenError, SqliteOptions, SqliteStore, migrate};
 pub use tokens::{StoredToken, TokenDigest, TokenQuery, Tokens};
 
@@ -166,10 +169,10 @@ pub trait Views: Send + Sync {
     async fn statistics(&self) -> Result<Statistics, StoreError>;
 }
 
-/// A whole store: what the engine needs, what people read, and who may call.
-pub trait StoreAndViews: Store + Views + Tokens {}
+/// A whole store: what the engine needs, what people read, who may call, and the queues that services use.
+pub trait StoreAndViews: Store + Views + Tokens + Queues {}
 
-impl<T: Store + Views + Tokens> StoreAndViews for T {}
+impl<T: Store + Views + Tokens + Queues> StoreAndViews for T {}
 
 /// One saga's decision: everything that follows from it, to be written at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -317,6 +320,13 @@ pub enum Write {
         resolution: String,
         /// When.
         at: Timestamp,
+    },
+    /// Puts a message in a queue that services use. One whose id is there already stays as it is.
+    Send {
+        /// The queue's name.
+        queue: String,
+        /// The message.
+        message: NewMessage,
     },
     /// Adds to the audit log.
     Audit {

@@ -4,12 +4,17 @@
 //! (the same calls give the same answers, in the same order, every time), and async methods that never wait.
 //! Nothing is written anywhere; what it holds ends with it.
 
+mod queues;
 mod state;
 
+use crate::queues::{
+    DeadMessage, DeadQuery, Delivery, Depth, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest,
+    Redrive, Sent,
+};
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
-    Outcome, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
-    StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Outcome, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
+    StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -142,5 +147,50 @@ impl Tokens for MemoryStore {
 
     async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
         Ok(self.state().revoke_token(id, at))
+    }
+}
+
+#[async_trait]
+impl Queues for MemoryStore {
+    async fn send_to(&self, queue: &str, messages: Vec<NewMessage>) -> Result<Vec<Sent>, QueueError> {
+        let sent = vec![Sent::Done; messages.len()];
+        let mut state = self.state();
+        messages.into_iter().for_each(|message| state.queues.put(queue, message));
+        Ok(sent)
+    }
+
+    async fn receive_from(&self, queue: &str, request: ReceiveRequest) -> Result<Vec<Delivery>, QueueError> {
+        Ok(self.state().queues.receive(queue, &request))
+    }
+
+    async fn handle(
+        &self,
+        queue: &str,
+        handlings: Vec<(String, Handling)>,
+        now: Timestamp,
+    ) -> Result<Vec<Handled>, QueueError> {
+        let mut state = self.state();
+        let handle = |(receipt, handling): (String, _)| state.queues.handle(queue, &receipt, handling, now);
+        Ok(handlings.into_iter().map(handle).collect())
+    }
+
+    async fn dead(&self, queue: &str, query: DeadQuery) -> Result<Vec<DeadMessage>, QueueError> {
+        Ok(self.state().queues.dead(queue, &query))
+    }
+
+    async fn redrive(&self, queue: &str, redrive: NewRedrive) -> Result<Redrive, QueueError> {
+        Ok(self.state().queues.redrive(queue, redrive))
+    }
+
+    async fn redrives(&self, queue: &str, now: Timestamp) -> Result<Vec<Redrive>, QueueError> {
+        Ok(self.state().queues.redrives(queue, now))
+    }
+
+    async fn cancel_redrive(&self, queue: &str, id: &str, now: Timestamp) -> Result<Option<Redrive>, QueueError> {
+        Ok(self.state().queues.cancel_redrive(queue, id, now))
+    }
+
+    async fn depth(&self, queue: &str, now: Timestamp) -> Result<Depth, QueueError> {
+        Ok(self.state().queues.depth(queue, now))
     }
 }

@@ -18,6 +18,7 @@ mod failover;
 mod flight;
 mod ownership;
 mod partitions;
+mod queues;
 mod reads;
 mod retention;
 mod rows;
@@ -28,10 +29,14 @@ mod tokens;
 mod writes;
 
 use crate::columns;
+use crate::queues::{
+    DeadMessage, DeadQuery, Delivery, Depth, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest,
+    Redrive, Sent,
+};
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
-    Migration, Offer, Outcome, Patience, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store,
-    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Migration, Offer, Outcome, Patience, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics,
+    Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -447,5 +452,91 @@ impl Tokens for PostgresStore {
 
     async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
         transact!(self.takers, link => tokens::revoke(link, id, at))
+    }
+}
+
+#[async_trait]
+impl Queues for PostgresStore {
+    async fn send_to(&self, queue: &str, messages: Vec<NewMessage>) -> Result<Vec<Sent>, QueueError> {
+        self.put_in_queue(queue, &messages).await?;
+        Ok(vec![Sent::Done; messages.len()])
+    }
+
+    async fn receive_from(&self, queue: &str, request: ReceiveRequest) -> Result<Vec<Delivery>, QueueError> {
+        Ok(self.receive_from_queue(queue, &request).await?)
+    }
+
+    async fn handle(
+        &self,
+        queue: &str,
+        handlings: Vec<(String, Handling)>,
+        now: Timestamp,
+    ) -> Result<Vec<Handled>, QueueError> {
+        Ok(self.handle_of_queue(queue, &handlings, now).await?)
+    }
+
+    async fn dead(&self, queue: &str, query: DeadQuery) -> Result<Vec<DeadMessage>, QueueError> {
+        Ok(self.dead_of_queue(queue, &query).await?)
+    }
+
+    async fn redrive(&self, queue: &str, redrive: NewRedrive) -> Result<Redrive, QueueError> {
+        Ok(self.redrive_queue(queue, &redrive).await?)
+    }
+
+    async fn redrives(&self, queue: &str, now: Timestamp) -> Result<Vec<Redrive>, QueueError> {
+        Ok(self.redrives_of_queue(queue, now).await?)
+    }
+
+    async fn cancel_redrive(&self, queue: &str, id: &str, now: Timestamp) -> Result<Option<Redrive>, QueueError> {
+        Ok(self.cancel_redrive_of_queue(queue, id, now).await?)
+    }
+
+    async fn depth(&self, queue: &str, now: Timestamp) -> Result<Depth, QueueError> {
+        Ok(self.depth_of_queue(queue, now).await?)
+    }
+}
+
+/// What the macros do ends in a store's error, which the queues' error holds.
+impl PostgresStore {
+    async fn put_in_queue(&self, queue: &str, messages: &[NewMessage]) -> Result<(), StoreError> {
+        transact!(self.takers, link => queues::put(link, queue, messages))
+    }
+
+    async fn receive_from_queue(&self, queue: &str, request: &ReceiveRequest) -> Result<Vec<Delivery>, StoreError> {
+        transact!(self.takers, link => queues::receive(link, queue, request))
+    }
+
+    async fn handle_of_queue(
+        &self,
+        queue: &str,
+        handlings: &[(String, Handling)],
+        now: Timestamp,
+    ) -> Result<Vec<Handled>, StoreError> {
+        transact!(self.takers, link => queues::handle(link, queue, handlings, now))
+    }
+
+    async fn dead_of_queue(&self, queue: &str, query: &DeadQuery) -> Result<Vec<DeadMessage>, StoreError> {
+        read!(self, link => queues::dead(link, queue, query))
+    }
+
+    async fn redrive_queue(&self, queue: &str, redrive: &NewRedrive) -> Result<Redrive, StoreError> {
+        transact!(self.keepers, link => queues::redrive(link, queue, redrive))
+    }
+
+    async fn redrives_of_queue(&self, queue: &str, now: Timestamp) -> Result<Vec<Redrive>, StoreError> {
+        read!(self, link => queues::redrives(link, queue, None, now))
+    }
+
+    async fn cancel_redrive_of_queue(
+        &self,
+        queue: &str,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<Option<Redrive>, StoreError> {
+        transact!(self.keepers, link => queues::cancel_redrive(link, queue, id, now))
+    }
+
+    async fn depth_of_queue(&self, queue: &str, now: Timestamp) -> Result<Depth, StoreError> {
+        read!(self, link => queues::depth(link, queue, now))
     }
 }

@@ -15,6 +15,7 @@
 
 mod errors;
 mod lock;
+mod queues;
 mod readers;
 mod reads;
 mod rows;
@@ -25,10 +26,14 @@ mod tokens;
 mod writer;
 mod writes;
 
+use crate::queues::{
+    DeadMessage, DeadQuery, Delivery, Depth, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest,
+    Redrive, Sent,
+};
 use crate::{
     Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Outcome,
-    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary,
-    TokenDigest, TokenQuery, Tokens, Views, Which,
+    Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken,
+    Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -220,5 +225,58 @@ impl Tokens for SqliteStore {
 
     async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
         self.writer.perform(move |writing| tokens::revoke(writing, id, at)).await
+    }
+}
+
+#[async_trait]
+impl Queues for SqliteStore {
+    async fn send_to(&self, queue: &str, messages: Vec<NewMessage>) -> Result<Vec<Sent>, QueueError> {
+        let queue = queue.to_owned();
+        let sent = vec![Sent::Done; messages.len()];
+        let put = move |writing: &mut writer::Writing<'_>| {
+            messages.iter().try_for_each(|message| Ok(queues::put(writing.sql, &queue, message)?))
+        };
+        self.writer.perform(put).await?;
+        Ok(sent)
+    }
+
+    async fn receive_from(&self, queue: &str, request: ReceiveRequest) -> Result<Vec<Delivery>, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.writer.perform(move |writing| queues::receive(writing, &queue, &request)).await?)
+    }
+
+    async fn handle(
+        &self,
+        queue: &str,
+        handlings: Vec<(String, Handling)>,
+        now: Timestamp,
+    ) -> Result<Vec<Handled>, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.writer.perform(move |writing| queues::handle(writing, &queue, &handlings, now)).await?)
+    }
+
+    async fn dead(&self, queue: &str, query: DeadQuery) -> Result<Vec<DeadMessage>, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.readers.perform(move |snapshot| queues::dead(snapshot, &queue, &query)).await?)
+    }
+
+    async fn redrive(&self, queue: &str, redrive: NewRedrive) -> Result<Redrive, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.writer.perform(move |writing| queues::redrive(writing, &queue, &redrive)).await?)
+    }
+
+    async fn redrives(&self, queue: &str, now: Timestamp) -> Result<Vec<Redrive>, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.readers.perform(move |snapshot| queues::redrives(snapshot, &queue, None, now)).await?)
+    }
+
+    async fn cancel_redrive(&self, queue: &str, id: &str, now: Timestamp) -> Result<Option<Redrive>, QueueError> {
+        let (queue, id) = (queue.to_owned(), id.to_owned());
+        Ok(self.writer.perform(move |writing| queues::cancel_redrive(writing, &queue, &id, now)).await?)
+    }
+
+    async fn depth(&self, queue: &str, now: Timestamp) -> Result<Depth, QueueError> {
+        let queue = queue.to_owned();
+        Ok(self.readers.perform(move |snapshot| queues::depth(snapshot, &queue, now)).await?)
     }
 }

@@ -70,6 +70,7 @@ fn every_case_is_listed() {
         include_str!("../src/conformance/ownership.rs"),
         include_str!("../src/conformance/people.rs"),
         include_str!("../src/conformance/queue.rs"),
+        include_str!("../src/conformance/queues.rs"),
         include_str!("../src/conformance/retention.rs"),
         include_str!("../src/conformance/statistics.rs"),
         include_str!("../src/conformance/tokens.rs"),

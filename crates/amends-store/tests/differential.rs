@@ -6,6 +6,7 @@
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::conformance::{Subject, dump};
+use amends_store::queues::{DeadQuery, Handled, Handling, NewMessage, NewRedrive, ReceiveRequest};
 use amends_store::{
     Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Forget, MemoryStore, Outcome,
     PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError,
@@ -53,6 +54,15 @@ const COVERAGE: &[&str] = &[
     "dead-letter found",
     "audit",
     "statistics",
+    "work done",
+    "work again",
+    "work none",
+    "work stale",
+    "dead some",
+    "redrive some",
+    "redrives",
+    "cancel-redrive some",
+    "depth",
     "write put-message",
     "write move-message",
     "write hold-messages",
@@ -60,6 +70,7 @@ const COVERAGE: &[&str] = &[
     "write open-dead-letter",
     "write close-dead-letter",
     "write close-saga-dead-letter",
+    "write send",
     "write audit",
 ];
 
@@ -84,6 +95,13 @@ enum Operation {
     DeadLetter(String),
     Audit(AuditQuery),
     Statistics,
+    /// Receives messages of a queue and deals with them, one after the other.
+    Work(String, ReceiveRequest, Vec<Handling>),
+    Dead(String, DeadQuery),
+    Redrive(String, NewRedrive),
+    Redrives(String),
+    CancelRedrive(String, String),
+    Depth(String),
 }
 
 /// Answers as text; of an error only its kind, because each store tells it in its own words.
@@ -159,8 +177,23 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
             meet("put-definition", if answer == "true" { "changed" } else { "unchanged" });
             answer
         }
+        Operation::Work(queue, request, handlings) => {
+            let (answer, how) = work(store, &queue, request, &handlings).await;
+            meet("work", how);
+            answer
+        }
+        Operation::Redrive(queue, redrive) => {
+            let answer = store.redrive(&queue, redrive).await.expect("dead messages can be redriven");
+            meet("redrive", if answer.total > 0 { "some" } else { "none" });
+            format!("{answer:?}")
+        }
+        Operation::CancelRedrive(queue, id) => {
+            let answer = store.cancel_redrive(&queue, &id, now).await.expect("a redrive can be cancelled");
+            meet("cancel-redrive", if answer.is_some() { "some" } else { "none" });
+            format!("{answer:?}")
+        }
         other => {
-            let (operation, how, answer) = read(store, other).await;
+            let (operation, how, answer) = read(store, other, now).await;
             meet(operation, how);
             answer
         }
@@ -168,7 +201,28 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
     (answer, met)
 }
 
-async fn read(store: &Subject, operation: Operation) -> (&'static str, &'static str, String) {
+/// Receipts differ from store to store, so what is received is dealt with at once.
+async fn work(store: &Subject, queue: &str, request: ReceiveRequest, handlings: &[Handling]) -> (String, &'static str) {
+    let received = store.receive_from(queue, request).await.expect("messages can be received");
+    let (mut answer, mut how) = (String::new(), if received.is_empty() { "none" } else { "done" });
+    for (delivery, handling) in received.iter().zip(handlings.iter().cycle()) {
+        let mut handled = Vec::new();
+        // The second time there is nothing to deal with any more, or there is again.
+        for _ in 0..2 {
+            let handlings = vec![(delivery.receipt.clone(), *handling)];
+            handled.extend(store.handle(queue, handlings, request.now).await.expect("messages can be dealt with"));
+        }
+        if delivery.receives > 1 {
+            how = "again";
+        } else if handled.contains(&Handled::Stale) {
+            how = "stale";
+        }
+        answer += &format!("{} {} {} {handled:?}; ", delivery.id, delivery.body, delivery.receives);
+    }
+    (answer, how)
+}
+
+async fn read(store: &Subject, operation: Operation, now: Timestamp) -> (&'static str, &'static str, String) {
     match operation {
         Operation::Definitions(which) => ("definitions", "", told(store.definitions(which).await)),
         Operation::Saga(id) => {
@@ -183,6 +237,18 @@ async fn read(store: &Subject, operation: Operation) -> (&'static str, &'static 
         }
         Operation::Audit(query) => ("audit", "", told(store.audit(query).await)),
         Operation::Statistics => ("statistics", "", told(store.statistics().await)),
+        Operation::Dead(queue, query) => {
+            let answer = store.dead(&queue, query).await.expect("dead messages can be listed");
+            ("dead", if answer.is_empty() { "none" } else { "some" }, format!("{answer:?}"))
+        }
+        Operation::Redrives(queue) => {
+            let answer = store.redrives(&queue, now).await.expect("redrives can be listed");
+            ("redrives", "", format!("{answer:?}"))
+        }
+        Operation::Depth(queue) => {
+            let answer = store.depth(&queue, now).await.expect("messages can be counted");
+            ("depth", "", format!("{answer:?}"))
+        }
         Operation::Enlist(_)
         | Operation::Retire(_)
         | Operation::Commit(..)
@@ -191,7 +257,10 @@ async fn read(store: &Subject, operation: Operation) -> (&'static str, &'static 
         | Operation::Acquire(..)
         | Operation::Receive(..)
         | Operation::Forget(_)
-        | Operation::PutDefinition(_) => unreachable!("the writes are performed by the caller"),
+        | Operation::PutDefinition(_)
+        | Operation::Work(..)
+        | Operation::Redrive(..)
+        | Operation::CancelRedrive(..) => unreachable!("the writes are performed by the caller"),
     }
 }
 
@@ -222,6 +291,7 @@ fn met_by_commit(batch: &[Commit], answer: &Result<Vec<Outcome>, StoreError>) ->
                 Write::OpenDeadLetter { .. } => "open-dead-letter",
                 Write::CloseDeadLetter { .. } => "close-dead-letter",
                 Write::CloseSagaDeadLetter { .. } => "close-saga-dead-letter",
+                Write::Send { .. } => "send",
                 Write::Audit { .. } => "audit",
             };
             format!("write {what}")
@@ -322,7 +392,11 @@ impl Dice {
 
     fn write(&mut self) -> Write {
         let (step, at) = (self.step(), self.time());
-        match self.rng.u8(..13) {
+        match self.rng.u8(..16) {
+            13..=15 => {
+                let message = NewMessage { id: self.rng.u8(..40).to_string(), body: step, at };
+                Write::Send { queue: self.participant(), message }
+            }
             10 => Write::HoldMessages,
             8 => Write::MoveMessage { step, at },
             9 => Write::CloseSagaDeadLetter { resolution: step, at },
@@ -392,7 +466,8 @@ impl Dice {
     async fn operation(&mut self, model: &Subject) -> Operation {
         self.now += self.rng.u64(..5);
         self.reach = self.reach.saturating_add(u8::from(self.rng.u8(..8) == 0));
-        match self.rng.u8(..40) {
+        match self.rng.u8(..52) {
+            40..=51 => self.queue(),
             0 => Operation::Enlist(self.fresh_incarnation()),
             // A batch is offered again by whoever offered it, before anything else of its sagas is decided.
             20..=22 if self.processes == Processes::Several && self.offered.is_some() => {
@@ -427,6 +502,34 @@ impl Dice {
                 let who = self.incarnation();
                 self.offered = Some((who, batch.clone()));
                 Operation::Commit(who, batch)
+            }
+        }
+    }
+
+    fn queue(&mut self) -> Operation {
+        let (queue, now) = (self.participant(), Timestamp(self.now));
+        match self.rng.u8(..10) {
+            0 => {
+                let after = self.maybe(|dice| (Timestamp(dice.now - dice.rng.u64(..60)), dice.step()));
+                Operation::Dead(queue, DeadQuery { after, limit: self.rng.usize(..6) })
+            }
+            1 => {
+                self.letters += 1;
+                let id = format!("redrive-{}", self.letters);
+                Operation::Redrive(queue, NewRedrive { id, per_second: self.rng.u32(1..60), now })
+            }
+            2 => Operation::Redrives(queue),
+            3 => Operation::CancelRedrive(queue, format!("redrive-{}", self.rng.u32(..=self.letters))),
+            4 => Operation::Depth(queue),
+            _ => {
+                let limit = self.rng.usize(..6);
+                let request = ReceiveRequest { limit, now, wait_ms: 0, visibility_ms: 10, receives_max: 3 };
+                let handling = |dice: &mut Self| match dice.rng.u8(..8) {
+                    0 => Handling::Acknowledge,
+                    1 => Handling::Extend { until: dice.time() },
+                    _ => Handling::Reject { at: Timestamp(dice.now + dice.rng.u64(..8)) },
+                };
+                Operation::Work(queue, request, (0..3).map(|_| handling(self)).collect())
             }
         }
     }

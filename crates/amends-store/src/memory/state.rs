@@ -1,6 +1,7 @@
 //! What a store in memory holds, and every operation on it as a plain function.
 
 use super::Processes;
+use super::queues::QueueState;
 use crate::{
     Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Forget,
     Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest, Row, SagaQuery, Statistics,
@@ -37,6 +38,7 @@ pub(super) struct State {
     /// The next permit's place, in microseconds.
     next_permit: i64,
     tokens: BTreeMap<Uuid, StoredToken>,
+    pub(super) queues: QueueState,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +77,7 @@ impl State {
             current: BTreeMap::new(),
             next_permit: 0,
             tokens: BTreeMap::new(),
+            queues: QueueState::default(),
         }
     }
 
@@ -240,6 +243,7 @@ impl State {
             Write::DeleteMessage { step } => {
                 self.messages.remove(&(saga, step));
             }
+            Write::Send { queue, message } => self.queues.put(&queue, message),
             Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
                 if self.dead_letter(&id).is_some() {
                     return Err(StoreError::Damaged(format!("the dead letter {id} was opened before").into()));

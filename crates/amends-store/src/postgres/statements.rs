@@ -213,6 +213,18 @@ pub(super) const PUT_COUNTS: Sql = Sql {
     ..PLAIN
 };
 
+/// Messages in the queues that services use. One that is there already stays as it is.
+pub(super) const PUT_QUEUE_MESSAGES: Sql = Sql {
+    name: "put_queue_messages",
+    text: "
+        INSERT INTO amends.queue_message (queue, id, body, sent_at, visible_at, receives)
+        SELECT queue, id, body, at, at, 0
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS new (queue, id, body, at)
+        ON CONFLICT DO NOTHING",
+    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::INT8_ARRAY],
+    ..PLAIN
+};
+
 pub(super) const PUT_MESSAGES: Sql = Sql {
     name: "put_messages",
     text: "

@@ -5,7 +5,7 @@ use super::errors::Failure;
 use super::flight::{Flight, Owned, column, values};
 use super::statements::{
     CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, FIND_AUDITED, HOLD_MESSAGES, MOVE_MESSAGES,
-    OPEN_DEAD_LETTERS, PUT_AUDIT, PUT_MESSAGES, Sql,
+    OPEN_DEAD_LETTERS, PUT_AUDIT, PUT_MESSAGES, PUT_QUEUE_MESSAGES, Sql,
 };
 use super::text;
 use crate::columns;
@@ -95,6 +95,7 @@ fn add_kind<'a, T>(
 fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     add_messages(flight, round);
     add_letters(flight, round);
+    add_sent(flight, round);
     let audit = |saga, write: &'a Write| match write {
         Write::Audit { actor, action, step, reason, at } => Some((saga, actor, action, step, reason, at)),
         _ => None,
@@ -157,6 +158,21 @@ fn add_messages<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     };
     add_kind(flight, &DELETE_MESSAGES, round, done, |found| {
         values![column(found, |(saga, _)| *saga), column(found, |(_, step)| text::stored(step))]
+    });
+}
+
+fn add_sent<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
+    let sent = |_, write: &'a Write| match write {
+        Write::Send { queue, message } => Some((queue, message)),
+        _ => None,
+    };
+    add_kind(flight, &PUT_QUEUE_MESSAGES, round, sent, |found| {
+        values![
+            column(found, |(queue, _)| text::stored(queue)),
+            column(found, |(_, message)| text::stored(&message.id)),
+            column(found, |(_, message)| text::stored(&message.body)),
+            column(found, |(_, message)| columns::time(message.at)),
+        ]
     });
 }
 

@@ -1,7 +1,7 @@
 use super::errors::{Failure, OpenError};
 use super::schema::{self, Migration};
 use super::writer::Writing;
-use super::{SqliteOptions, SqliteStore, reads, writer, writes};
+use super::{SqliteOptions, SqliteStore, queues, reads, writer, writes};
 use crate::columns;
 use crate::conformance::{self, Subject};
 use crate::{
@@ -463,6 +463,10 @@ async fn hot_statements_search_and_never_scan() {
         writes::READY,
         writes::TAKE_MESSAGE,
         writes::NEXT_MESSAGE,
+        queues::BURY,
+        queues::READY_IN_QUEUE,
+        queues::DEAD,
+        queues::WAITING,
     ];
     for text in hot.into_iter().chain(writes::FORGET) {
         let plan = plan(&connection, text);

@@ -4,6 +4,7 @@
 //! the writer rolls everything back.
 
 use super::errors::Failure;
+use super::queues;
 use super::reads;
 use super::rows::{self, is_orphan};
 use super::writer::Writing;
@@ -265,6 +266,7 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
         Write::CloseSagaDeadLetter { resolution, at } => {
             sql.prepare_cached(CLOSE_SAGA_DEAD_LETTER)?.execute(params![saga, columns::time(*at), resolution])?;
         }
+        Write::Send { queue, message } => queues::put(sql, queue, message)?,
         Write::Audit { actor, action, step, reason, at } => {
             sql.prepare_cached(PUT_AUDIT)?.execute(params![columns::time(*at), actor, action, saga, step, reason])?;
         }

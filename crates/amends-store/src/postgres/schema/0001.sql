@@ -187,3 +187,30 @@ CREATE TABLE amends.token (
     expires_at bigint,
     revoked_at bigint
 );
+
+-- The queues that services use. A message that is ready or in flight is not dead; one that was dealt with is gone.
+CREATE TABLE amends.queue_message (
+    queue text COLLATE "C" NOT NULL,
+    id text COLLATE "C" NOT NULL, -- its sender's own
+    body text NOT NULL,
+    sent_at bigint NOT NULL,
+    visible_at bigint NOT NULL,
+    receives bigint NOT NULL,
+    receiving uuid, -- what its last receiving is called, unless that is over
+    dead_at bigint,
+    redrive text COLLATE "C", -- the last one that it was part of
+    PRIMARY KEY (queue, id)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX queue_message_ready ON amends.queue_message (queue, visible_at, id) WHERE dead_at IS NULL;
+CREATE INDEX queue_message_dead ON amends.queue_message (queue, dead_at, id) WHERE dead_at IS NOT NULL;
+
+-- Dead messages that were made ready again, at a rate.
+CREATE TABLE amends.redrive (
+    id text COLLATE "C" PRIMARY KEY,
+    queue text COLLATE "C" NOT NULL,
+    at bigint NOT NULL,
+    per_second bigint NOT NULL,
+    total bigint NOT NULL,
+    moved bigint -- how far it was when it was cancelled
+);
+CREATE INDEX redrive_by_queue ON amends.redrive (queue, at);

@@ -139,3 +139,30 @@ CREATE TABLE token (
     expires_at INTEGER,
     revoked_at INTEGER
 ) STRICT, WITHOUT ROWID;
+
+-- The queues that services use. A message that is ready or in flight is not dead; one that was dealt with is gone.
+CREATE TABLE queue_message (
+    queue TEXT NOT NULL,
+    id TEXT NOT NULL, -- its sender's own
+    body TEXT NOT NULL,
+    sent_at INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL,
+    receives INTEGER NOT NULL,
+    receiving BLOB, -- what its last receiving is called, unless that is over
+    dead_at INTEGER,
+    redrive TEXT, -- the last one that it was part of
+    PRIMARY KEY (queue, id)
+) STRICT;
+CREATE INDEX queue_message_ready ON queue_message (queue, visible_at, id) WHERE dead_at IS NULL;
+CREATE INDEX queue_message_dead ON queue_message (queue, dead_at, id) WHERE dead_at IS NOT NULL;
+
+-- Dead messages that were made ready again, at a rate.
+CREATE TABLE redrive (
+    id TEXT PRIMARY KEY,
+    queue TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    per_second INTEGER NOT NULL,
+    total INTEGER NOT NULL,
+    moved INTEGER -- how far it was when it was cancelled
+) STRICT, WITHOUT ROWID;
+CREATE INDEX redrive_by_queue ON redrive (queue, at);
