@@ -6,7 +6,7 @@
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::conformance::{Subject, dump};
-use amends_store::queues::{DeadQuery, Handled, Handling, NewMessage, NewRedrive, ReceiveRequest};
+use amends_store::queues::{DeadQuery, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest};
 use amends_store::{
     Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Forget, MemoryStore, Outcome,
     PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError,
@@ -177,21 +177,6 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
             meet("put-definition", if answer == "true" { "changed" } else { "unchanged" });
             answer
         }
-        Operation::Work(queue, request, handlings) => {
-            let (answer, how) = work(store, &queue, request, &handlings).await;
-            meet("work", how);
-            answer
-        }
-        Operation::Redrive(queue, redrive) => {
-            let answer = store.redrive(&queue, redrive).await.expect("dead messages can be redriven");
-            meet("redrive", if answer.total > 0 { "some" } else { "none" });
-            format!("{answer:?}")
-        }
-        Operation::CancelRedrive(queue, id) => {
-            let answer = store.cancel_redrive(&queue, &id, now).await.expect("a redrive can be cancelled");
-            meet("cancel-redrive", if answer.is_some() { "some" } else { "none" });
-            format!("{answer:?}")
-        }
         other => {
             let (operation, how, answer) = read(store, other, now).await;
             meet(operation, how);
@@ -237,18 +222,12 @@ async fn read(store: &Subject, operation: Operation, now: Timestamp) -> (&'stati
         }
         Operation::Audit(query) => ("audit", "", told(store.audit(query).await)),
         Operation::Statistics => ("statistics", "", told(store.statistics().await)),
-        Operation::Dead(queue, query) => {
-            let answer = store.dead(&queue, query).await.expect("dead messages can be listed");
-            ("dead", if answer.is_empty() { "none" } else { "some" }, format!("{answer:?}"))
-        }
-        Operation::Redrives(queue) => {
-            let answer = store.redrives(&queue, now).await.expect("redrives can be listed");
-            ("redrives", "", format!("{answer:?}"))
-        }
-        Operation::Depth(queue) => {
-            let answer = store.depth(&queue, now).await.expect("messages can be counted");
-            ("depth", "", format!("{answer:?}"))
-        }
+        Operation::Work(..)
+        | Operation::Dead(..)
+        | Operation::Redrive(..)
+        | Operation::Redrives(_)
+        | Operation::CancelRedrive(..)
+        | Operation::Depth(_) => queue(store, operation, now).await.expect("a store's queue works"),
         Operation::Enlist(_)
         | Operation::Retire(_)
         | Operation::Commit(..)
@@ -257,11 +236,37 @@ async fn read(store: &Subject, operation: Operation, now: Timestamp) -> (&'stati
         | Operation::Acquire(..)
         | Operation::Receive(..)
         | Operation::Forget(_)
-        | Operation::PutDefinition(_)
-        | Operation::Work(..)
-        | Operation::Redrive(..)
-        | Operation::CancelRedrive(..) => unreachable!("the writes are performed by the caller"),
+        | Operation::PutDefinition(_) => unreachable!("the writes are performed by the caller"),
     }
+}
+
+async fn queue(
+    store: &Subject,
+    operation: Operation,
+    now: Timestamp,
+) -> Result<(&'static str, &'static str, String), QueueError> {
+    let some = |is_some| if is_some { "some" } else { "none" };
+    Ok(match operation {
+        Operation::Work(queue, request, handlings) => {
+            let (answer, how) = work(store, &queue, request, &handlings).await;
+            ("work", how, answer)
+        }
+        Operation::Redrive(queue, redrive) => {
+            let answer = store.redrive(&queue, redrive).await?;
+            ("redrive", some(answer.total > 0), format!("{answer:?}"))
+        }
+        Operation::CancelRedrive(queue, id) => {
+            let answer = store.cancel_redrive(&queue, &id, now).await?;
+            ("cancel-redrive", some(answer.is_some()), format!("{answer:?}"))
+        }
+        Operation::Dead(queue, query) => {
+            let answer = store.dead(&queue, query).await?;
+            ("dead", some(!answer.is_empty()), format!("{answer:?}"))
+        }
+        Operation::Redrives(queue) => ("redrives", "", format!("{:?}", store.redrives(&queue, now).await?)),
+        Operation::Depth(queue) => ("depth", "", format!("{:?}", store.depth(&queue, now).await?)),
+        _ => unreachable!("the others are not about a queue"),
+    })
 }
 
 fn met_by_commit(batch: &[Commit], answer: &Result<Vec<Outcome>, StoreError>) -> Vec<String> {
