@@ -1,6 +1,6 @@
 //! A definition's source, in YAML or JSON: reading, judging, showing what is wrong.
 
-use amends_core::lint::{self, Severity};
+use amends_core::lint::{self, Known, Severity};
 use amends_core::{limits, parse};
 
 pub(crate) const WORDS: &[&str] = &[
@@ -81,8 +81,8 @@ pub(crate) const WORDS: &[&str] = &[
 
 pub(crate) fn run(bytes: &[u8]) {
     let Ok(source) = std::str::from_utf8(bytes) else { return };
-    let participants = ["shop".to_owned()];
-    let checked = lint::check(source, Some(&participants));
+    let known = Known { participants: vec!["shop".to_owned()], ..Known::default() };
+    let checked = lint::check(source, Some(&known));
     for colour in [false, true] {
         let shown = lint::render(source, "fuzz.yaml", &checked.diagnostics, colour);
         assert_eq!(shown.is_empty(), checked.diagnostics.is_empty(), "what is wrong is shown, and nothing else is");

@@ -5,7 +5,7 @@
 //! what is refused leaves nothing behind.
 
 use amends::api::{App, Followers, Health, HttpMetrics, Reading, router};
-use amends_core::lint;
+use amends_core::lint::{self, Known};
 use amends_engine::{Engine, EngineOptions, Participant, Settings, StartRequest};
 use amends_store::{AuditQuery, DeadLetterQuery, MemoryStore, Processes, StoreAndViews, Which};
 use axum::Router;
@@ -258,7 +258,7 @@ async fn serve(
         followers: Followers::of(&engine),
         engine,
         store,
-        participants: vec!["nobody".to_owned()],
+        known: Known { participants: vec!["nobody".to_owned()], queues: Vec::new() },
         reading: Reading::default(),
         metrics: HttpMetrics::default(),
         auth: None,

@@ -25,6 +25,33 @@ pub enum Answer {
         /// One sentence for people.
         error: String,
     },
+    /// What was sent by a message was answered.
+    Reply(Reply),
+}
+
+/// The answer to a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Reply {
+    /// It took effect.
+    Done {
+        /// The output, or null.
+        #[serde(default)]
+        output: Arc<Value>,
+    },
+    /// It took no effect, and asking again will not change that.
+    Refused {
+        /// One sentence for people.
+        error: String,
+    },
+    /// It took no effect, and may be tried again.
+    NotDone {
+        /// One sentence for people.
+        error: String,
+        /// In how many milliseconds, if the participant says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
 }
 
 /// A complete HTTP response, as far as it matters.
@@ -138,6 +165,14 @@ pub fn classify_action(answer: &Answer) -> ActionOutcome {
         Answer::Lost { error } => {
             return ActionOutcome::Unknown { failure: Failure::without_status(error), retry_after_ms: None };
         }
+        Answer::Reply(Reply::Done { output }) => return ActionOutcome::Done { output: output.clone() },
+        Answer::Reply(Reply::Refused { error }) => {
+            return ActionOutcome::Refused { failure: Failure::without_status(error) };
+        }
+        Answer::Reply(Reply::NotDone { error, retry_after_ms }) => {
+            let failure = Failure::without_status(error);
+            return ActionOutcome::NotDone { failure, retry_after_ms: *retry_after_ms };
+        }
         Answer::Response(response) => response,
     };
     let retry_after_ms = response.retry_after_ms;
@@ -166,6 +201,14 @@ pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> Compen
             let failure = Failure::without_status(error);
             return CompensationOutcome::Again { failure, retry_after_ms: None, uncertain: true };
         }
+        Answer::Reply(Reply::Done { .. }) => return CompensationOutcome::Done,
+        Answer::Reply(Reply::Refused { error }) => {
+            return CompensationOutcome::Hopeless { failure: Failure::without_status(error) };
+        }
+        Answer::Reply(Reply::NotDone { error, retry_after_ms }) => {
+            let failure = Failure::without_status(error);
+            return CompensationOutcome::Again { failure, retry_after_ms: *retry_after_ms, uncertain: false };
+        }
         Answer::Response(response) => response,
     };
     let retry_after_ms = response.retry_after_ms;
@@ -191,6 +234,10 @@ pub fn classify_probe(answer: &Answer) -> ProbeOutcome {
     match answer {
         Answer::NotSent { error } | Answer::Lost { error } => {
             ProbeOutcome::Again { failure: Failure::without_status(error), retry_after_ms: None }
+        }
+        Answer::Reply(_) => {
+            let failure = Failure::without_status("a probe is no message, and was answered like one");
+            ProbeOutcome::Again { failure, retry_after_ms: None }
         }
         Answer::Response(response) => match response.status {
             200..=299 | 404 => ProbeOutcome::Answered,

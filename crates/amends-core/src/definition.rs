@@ -114,18 +114,18 @@ pub enum Effects {
     AtMostOnce,
 }
 
-/// One HTTP request to a participant, as a template.
+/// One request to a participant, as a template: over HTTP, or by a message.
 #[derive(Debug)]
 pub struct Call {
     /// The request's method.
     pub method: Method,
-    /// A name that the server's configuration gives an address to.
+    /// A name that the server's configuration gives an address to: a participant's, or a queue's where it is sent.
     pub participant: String,
-    /// The path and query after the participant's base URL; what is interpolated is percent-encoded.
+    /// The path and query after the participant's base URL; what is interpolated is percent-encoded. A message has none.
     pub path: Template,
     /// The JSON body, if there is one.
     pub body: Option<Tree>,
-    /// Milliseconds that one attempt may take.
+    /// Milliseconds that one attempt may take, its answer included.
     pub timeout_ms: u64,
 }
 
@@ -162,6 +162,16 @@ pub enum Method {
     Put,
     Patch,
     Delete,
+    /// Not one of HTTP's: a message in a queue, which is answered some time.
+    Send,
+}
+
+impl Call {
+    /// Whether it is a message in a queue, rather than a call over HTTP.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        self.method == Method::Send
+    }
 }
 
 impl Method {
@@ -174,6 +184,7 @@ impl Method {
             Method::Put => "PUT",
             Method::Patch => "PATCH",
             Method::Delete => "DELETE",
+            Method::Send => "SEND",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! It cannot see what the definitions cannot lead to: a request that renders differently after an upgrade, and a
 //! history that was damaged.
 
-use crate::answer::{Answer, Response};
+use crate::answer::{Answer, Reply, Response};
 use crate::definition::Definition;
 use crate::lint;
 use crate::machine::{
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Between them they have every kind of step, every kind of work and every way to find out.
-const DEFINITIONS: [&str; 5] = [
+const DEFINITIONS: [&str; 6] = [
     r#"
 saga: probed
 key: "{{ input.id }}"
@@ -67,6 +67,16 @@ steps:
   rest: { sleep: 10s }
   pay: { kind: pivot, action: { post: "p:/pay" } }
   approval: { kind: retriable, wait: 60s }
+"#,
+    r#"
+saga: by-message
+key: "{{ input.id }}"
+steps:
+  work:
+    action: { send: "queue:q", timeout: 60s }
+    compensation: { send: "queue:q", timeout: 60s, retry: { attempts: 2 } }
+    retry: { attempts: 2 }
+  approval: { wait: 60s }
 "#,
     r#"
 saga: unrenderable
@@ -174,9 +184,11 @@ fn outline(saga: &Saga) -> String {
     let mut text = format!("{:?} {}", std::mem::discriminant(&saga.phase), saga.held);
     for step in &saga.steps {
         let (budget, known) = match &step.state {
-            StepState::Acting(trial) | StepState::ActionDue { trial, .. } => (trial.spent, String::new()),
+            StepState::Acting(trial) | StepState::Sent { trial, .. } | StepState::ActionDue { trial, .. } => {
+                (trial.spent, String::new())
+            }
             StepState::Probing(inquiry) | StepState::ProbeDue { inquiry, .. } => (inquiry.spent, String::new()),
-            StepState::Compensating(undoing) => (undoing.spent, format!("{:?}", undoing.claim)),
+            StepState::Compensating(undoing) => (undoing.spent, format!("{:?} {}", undoing.claim, undoing.is_sent())),
             StepState::Dead(death) => (0, format!("{:?} {:?}", death.direction, death.claim)),
             StepState::Pending
             | StepState::Reopened
@@ -239,6 +251,9 @@ fn answers() -> impl Iterator<Item = Answer> {
         response(409, Some(1_000), Value::Null),
         response(503, None, Value::Null),
         Answer::NotSent { error: "no connection".into() },
+        Answer::Reply(Reply::Done { output: Arc::default() }),
+        Answer::Reply(Reply::NotDone { error: "not now".into(), retry_after_ms: None }),
+        Answer::Reply(Reply::Refused { error: "never".into() }),
     ]
     .into_iter()
 }

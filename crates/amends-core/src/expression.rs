@@ -132,6 +132,12 @@ pub enum Tree {
 }
 
 impl Template {
+    /// The template of nothing.
+    #[must_use]
+    pub fn empty() -> Template {
+        Template { source: String::new(), parts: Vec::new(), uses: Vec::new() }
+    }
+
     /// Reads a template.
     ///
     /// # Errors

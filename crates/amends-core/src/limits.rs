@@ -8,6 +8,8 @@ pub const STEPS: usize = 100;
 pub const INPUT_BYTES: usize = 1024 * 1024;
 /// What is kept of a participant's answer, in bytes.
 pub const OUTPUT_BYTES: usize = 256 * 1024;
+/// The body of a message that a step sends, as JSON, in bytes. What goes with it has its place in 1 MiB, the most that queues take.
+pub const MESSAGE_BODY_BYTES: usize = (1 << 20) - (16 << 10);
 /// The nesting of a definition, an input or an output.
 pub const JSON_DEPTH: usize = 64;
 /// A business key, in characters.

@@ -70,13 +70,21 @@ pub(crate) struct Problem {
     pub(crate) related: Vec<(Range<usize>, String)>,
 }
 
-/// Reads and judges a definition in YAML or JSON. With `known_participants` (the names that the configuration has an
-/// address for) a participant that is not among them is an error.
+/// What a configuration has an address for.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The names of participants.
+    pub participants: Vec<String>,
+    /// The names of queues.
+    pub queues: Vec<String>,
+}
+
+/// Reads and judges a definition in YAML or JSON. With `known` a participant or a queue that is not configured is an error.
 #[must_use]
-pub fn check(source: &str, known_participants: Option<&[String]>) -> Checked {
+pub fn check(source: &str, known: Option<&Known>) -> Checked {
     let (draft, mut problems) = parse::read(source);
     if let Some(draft) = &draft {
-        judge(draft, known_participants, &mut problems);
+        judge(draft, known, &mut problems);
     }
     let failed = problems.iter().any(|problem| problem.code.severity == Severity::Error);
     let definition = draft.filter(|_| !failed).and_then(|draft| {
@@ -113,8 +121,8 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-fn judge(draft: &Draft, known_participants: Option<&[String]>, problems: &mut Vec<Problem>) {
-    if let Some(known) = known_participants {
+fn judge(draft: &Draft, known: Option<&Known>, problems: &mut Vec<Problem>) {
+    if let Some(known) = known {
         participants::judge(draft, known, problems);
     }
     let graph = Graph::of(draft, problems);

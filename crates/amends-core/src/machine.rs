@@ -111,6 +111,13 @@ pub enum StepState {
     Reopened,
     /// The intent to call is committed and no answer is: the call is in flight, or will be.
     Acting(Trial),
+    /// The message with the action is in its queue, or was received, and its answer is waited for.
+    Sent {
+        /// What was tried so far.
+        trial: Trial,
+        /// Until then.
+        until: Timestamp,
+    },
     /// The action is tried again at a time.
     ActionDue {
         /// What was tried so far.
@@ -188,6 +195,20 @@ pub struct Undoing {
     pub claim: Claim,
     /// When the next attempt may be made.
     pub at: Timestamp,
+    /// How it gets there.
+    pub way: Way,
+}
+
+/// How a compensation gets to its participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By a call, for which it waits in the queue of compensations.
+    Call,
+    /// By a message.
+    Message {
+        /// Until when the answer to the one that was sent is waited for; `None` until one is sent.
+        until: Option<Timestamp>,
+    },
 }
 
 /// What was given up.
@@ -496,11 +517,13 @@ impl Step {
     #[must_use]
     pub fn status(&self) -> StepStatus {
         match &self.state {
-            StepState::Acting(_) | StepState::ActionDue { .. } | StepState::Reopened if self.uncertain => {
+            StepState::Acting(_) | StepState::Sent { .. } | StepState::ActionDue { .. } | StepState::Reopened
+                if self.uncertain =>
+            {
                 StepStatus::Unknown
             }
             StepState::Pending | StepState::Reopened => StepStatus::Pending,
-            StepState::Acting(_) | StepState::ActionDue { .. } => StepStatus::Running,
+            StepState::Acting(_) | StepState::Sent { .. } | StepState::ActionDue { .. } => StepStatus::Running,
             StepState::Probing(_) | StepState::ProbeDue { .. } | StepState::Unknown => StepStatus::Unknown,
             StepState::Waiting { .. } => StepStatus::Waiting,
             StepState::Sleeping { .. } => StepStatus::Sleeping,
@@ -532,7 +555,10 @@ impl StepState {
     pub fn due_at(&self) -> Option<Timestamp> {
         match self {
             StepState::ActionDue { at, .. } | StepState::ProbeDue { at, .. } => Some(*at),
-            StepState::Waiting { until } | StepState::Sleeping { until } => Some(*until),
+            StepState::Sent { until, .. } | StepState::Waiting { until } | StepState::Sleeping { until } => {
+                Some(*until)
+            }
+            StepState::Compensating(Undoing { way: Way::Message { until }, at, .. }) => Some(until.unwrap_or(*at)),
             StepState::Pending
             | StepState::Reopened
             | StepState::Acting(_)
@@ -547,10 +573,13 @@ impl StepState {
         }
     }
 
-    /// When the step's compensation may be attempted, if it is being compensated.
+    /// When the step's compensation may be attempted, if it is in the queue of compensations.
     #[must_use]
     pub fn undone_at(&self) -> Option<Timestamp> {
-        if let StepState::Compensating(undoing) = self { Some(undoing.at) } else { None }
+        match self {
+            StepState::Compensating(Undoing { way: Way::Call, at, .. }) => Some(*at),
+            _ => None,
+        }
     }
 }
 

@@ -22,7 +22,7 @@ mod yaml;
 
 use crate::lint::{Diagnostic, Problem};
 
-pub(crate) use draft::{Draft, DraftStep, DraftWork, Role, Undo};
+pub(crate) use draft::{Draft, DraftStep, DraftWork, Located, Role, Undo};
 
 /// Reads a definition as far as it can be read. No draft means that there is nothing to judge.
 pub(crate) fn read(source: &str) -> (Option<Draft>, Vec<Problem>) {

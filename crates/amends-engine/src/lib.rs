@@ -9,6 +9,7 @@
 
 mod codec;
 mod egress;
+pub mod message;
 pub mod orchestrator;
 pub mod retry_after;
 mod settings;
@@ -20,7 +21,8 @@ pub use settings::{BreakerSettings, Identity, Participant, ParticipantTls, Secre
 pub use shell::{Committed, Engine, EngineOptions, Gauges, ParticipantGauges};
 pub use snapshot::{History, Snapshot, Unreadable};
 
-use amends_core::machine::{Operator, Settlement};
+use amends_core::answer::Reply;
+use amends_core::machine::{Direction, Operator, Settlement};
 use amends_store::{Incarnation, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -66,6 +68,17 @@ pub enum Order {
         step: String,
         /// Why.
         reason: String,
+    },
+    /// Answers a message that was sent.
+    Reply {
+        /// The step's name.
+        step: String,
+        /// Which of the step's messages.
+        direction: Direction,
+        /// Which attempt.
+        attempt: u32,
+        /// The answer.
+        reply: Reply,
     },
     /// Stops the saga and undoes what it did.
     Cancel(Operator),

@@ -24,7 +24,7 @@ mod writes;
 #[cfg(test)]
 mod tests;
 
-use crate::{EngineError, Gauges, Order, Settings, Snapshot};
+use crate::{EngineError, Gauges, Order, Settings, Snapshot, message};
 use amends_core::answer::Answer;
 use amends_core::definition::Definition;
 use amends_core::machine::{
@@ -363,7 +363,10 @@ impl Orchestrator {
         match (refusal, cause) {
             (Refusal::Conflict(why), Cause::Caller(reply)) => self.reply(reply, Err(EngineError::Conflict(why))),
             (Refusal::Conflict(_), Cause::Itself) => {}
-            (Refusal::Stale, _) => {
+            (refusal @ Refusal::Stale, Cause::Caller(reply)) => {
+                self.reply(reply, Err(EngineError::Conflict(refusal.to_string())));
+            }
+            (Refusal::Stale, Cause::Itself) => {
                 tracing::debug!(saga = %id, ?command, "nobody waits for this any more");
                 // The commit that dealt with a message has taken it out of the queue.
                 if let Command::Received { step, .. } = command {
@@ -402,6 +405,11 @@ impl Orchestrator {
             row_before: live.row.as_ref(),
         });
         staged.row = Some(commit.row.clone());
+        // A message goes with the decision, so nothing is left to perform.
+        let saga = staged.saga.clone();
+        for call in staged.calls.extract_if(.., |call| call.request.is_message()) {
+            commit.writes.push(message::send(&live.snapshot.definition, &saga, &call, staged.at));
+        }
         commit.writes.extend(extra);
         live.staged = Some(staged);
         self.commits.add(commit);

@@ -9,6 +9,7 @@ mod driver;
 mod neighbours;
 mod retention;
 
+use crate::message::{self, Addressee};
 use crate::orchestrator::{Input, Reply, ReplyId, StartInput};
 use crate::{EngineError, Order, Settings, Snapshot, StartRequest, Started, egress::Egress};
 use amends_core::definition::Definition;
@@ -219,6 +220,20 @@ impl Engine {
                 Some(done) => return done,
             }
         }
+    }
+
+    /// Takes in the answer to a message that was sent.
+    ///
+    /// # Errors
+    /// [`EngineError::BadInput`] where it answers nothing that can have been sent, [`EngineError::Conflict`] where nobody waits for it
+    /// (any more); else see [`EngineError`].
+    pub async fn reply(&self, answer: message::Answer) -> Result<Snapshot, EngineError> {
+        let message::Answer { to, reply } = answer;
+        let Some(Addressee { saga, step, direction, attempt }) = Addressee::read(&to) else {
+            let why = "`to` is the id of no command; give back the `id` of the command that is answered";
+            return Err(EngineError::BadInput(why.into()));
+        };
+        self.order(saga, Order::Reply { step: step.to_owned(), direction, attempt, reply }).await
     }
 
     async fn order_here(&self, saga: Uuid, order: Order) -> Result<Snapshot, EngineError> {

@@ -165,6 +165,8 @@ impl Known {
             Event::DeadLetterSettled { settlement: Settlement::Done { .. }, .. } => "settled: done",
             Event::DeadLetterSettled { settlement: Settlement::Undone, .. } => "settled: undone",
             Event::DeadLetterSettled { settlement: Settlement::Skip, .. } => "settled: skip",
+            Event::ActionStarted { until: Some(_), .. } => "sent: an action",
+            Event::CompensationSent { .. } => "sent: a compensation",
             Event::Started { .. }
             | Event::ActionStarted { .. }
             | Event::ActionDone { .. }

@@ -31,6 +31,7 @@ pub use reading::Reading;
 pub use router::{openapi, router};
 
 use crate::auth::Authenticator;
+use amends_core::lint::Known;
 use amends_engine::{Engine, EngineError, History, Snapshot};
 use amends_store::StoreAndViews;
 use problem::ApiProblem;
@@ -46,8 +47,8 @@ pub struct App {
     pub engine: Engine,
     /// What is read.
     pub store: Arc<dyn StoreAndViews>,
-    /// The participants that definitions may name.
-    pub participants: Vec<String>,
+    /// The participants and queues that definitions may name.
+    pub known: Known,
     /// Who follows which saga live.
     pub followers: Followers,
     /// How much may be read.

@@ -18,6 +18,7 @@ pub use values::StoreLocation;
 pub(crate) use values::is_private;
 
 use amends_client::Role;
+use amends_core::lint::Known;
 use amends_engine::{Participant, Secret, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -41,6 +42,10 @@ pub struct Config {
     pub definitions: Option<PathBuf>,
     /// Who can be called, by name.
     pub participants: BTreeMap<String, Participant>,
+    /// The queues that steps send to and answers come from, by name.
+    pub queues: BTreeMap<String, QueueConfig>,
+    /// How Amazon SQS is reached, where queues are kept there.
+    pub sqs: Sqs,
     /// Compensations begun per second, over all participants.
     pub compensations_per_second: u32,
     /// How long a message that was received stays invisible to others.
@@ -61,6 +66,32 @@ pub struct Config {
     pub shutdown_grace_ms: u64,
     /// Variables that look like settings and are none.
     pub unknown_variables: Vec<String>,
+}
+
+/// One queue. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueConfig {
+    /// Its queue in Amazon SQS, by an address or a name; `None` where the store keeps it.
+    pub sqs: Option<String>,
+    /// How often a message is received before it is dead, where the store keeps it; SQS has a setting of its own.
+    pub receives: u32,
+    /// How long a message that was received stays invisible to others.
+    pub visibility_ms: u64,
+}
+
+impl Default for QueueConfig {
+    fn default() -> QueueConfig {
+        QueueConfig { sqs: None, receives: 5, visibility_ms: 60_000 }
+    }
+}
+
+/// How Amazon SQS is reached. What is not said here is found as AWS's own tools find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sqs {
+    /// Where it is, other than at the region's own address.
+    pub endpoint: Option<String>,
+    /// The region whose queues they are.
+    pub region: Option<String>,
 }
 
 /// How the server goes about a store on PostgreSQL. Times are in milliseconds.
@@ -181,6 +212,15 @@ pub struct FlagValue {
 }
 
 impl Config {
+    /// What definitions may name.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known {
+            participants: self.participants.keys().cloned().collect(),
+            queues: self.queues.keys().cloned().collect(),
+        }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -64,9 +64,9 @@ impl Server {
         if let Some(auth) = &config.auth {
             auth::warn_of_unusable(auth).await;
         }
-        let participants: Vec<String> = config.participants.keys().cloned().collect();
+        let known = config.known();
         let loaded = match &config.definitions {
-            Some(directory) => definitions::load(directory, &participants)?,
+            Some(directory) => definitions::load(directory, &known)?,
             None => Vec::new(),
         };
         let certificates = match &config.http.tls {
@@ -82,7 +82,7 @@ impl Server {
             EngineOptions { store: store.clone(), views: store.clone(), settings: config.engine_settings(address) };
         let engine = Engine::start(options).await?;
         let names = definitions::store(&engine, loaded).await?;
-        definitions::warn_of_unusable(store.as_ref(), &participants).await?;
+        definitions::warn_of_unusable(store.as_ref(), &known).await?;
         failpoint!(async StartLoaded);
         let exporter = telemetry::Exporter::start(&config.telemetry, &engine, &store)?;
         let auth = config.auth.as_ref().map(|auth| Authenticator::new(auth, store.clone())).transpose()?;
@@ -91,7 +91,7 @@ impl Server {
             followers: Followers::of(&engine),
             engine,
             store,
-            participants,
+            known,
             reading: Reading::default(),
             metrics: HttpMetrics::default(),
             auth,

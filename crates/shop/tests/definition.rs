@@ -1,12 +1,12 @@
 //! The definition means what the services do.
 
 use amends_core::definition::Kind;
-use amends_core::lint;
+use amends_core::lint::{self, Known};
 
 #[test]
 fn lint_has_nothing_to_say() {
-    let participants: Vec<String> = shop::Service::ALL.iter().map(ToString::to_string).collect();
-    let checked = lint::check(shop::definition(), Some(&participants));
+    let participants = shop::Service::ALL.iter().map(ToString::to_string).collect();
+    let checked = lint::check(shop::definition(), Some(&Known { participants, queues: Vec::new() }));
     assert!(checked.diagnostics.is_empty(), "{:?}", checked.diagnostics);
 }
 

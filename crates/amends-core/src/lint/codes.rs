@@ -93,6 +93,7 @@ codes! {
     Error COMPENSATION_NEVER_RUNS "compensation-never-runs" "never runs"
     Warning CANNOT_BE_UNDONE "cannot-be-undone" "would be left behind"
     Warning WAIT_AFTER_PIVOT "wait-after-pivot" "may park the saga"
+    Error MESSAGE_AT_MOST_ONCE "message-at-most-once" "may be delivered twice"
     Warning AT_MOST_ONCE_WITHOUT_PROBE "at-most-once-without-probe" "will need a person"
     // What templates read.
     Error OUT_OF_SCOPE "out-of-scope" "not to be had here"
@@ -107,4 +108,5 @@ codes! {
     Error SLEEPS_OVER_DEADLINE "sleeps-over-deadline" "never ends in time"
     // Configuration.
     Error UNKNOWN_PARTICIPANT "unknown-participant" "not configured"
+    Error UNKNOWN_QUEUE "unknown-queue" "not configured"
 }

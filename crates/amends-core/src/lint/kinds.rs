@@ -7,7 +7,7 @@
 
 use super::graph::Graph;
 use super::{Problem, codes};
-use crate::definition::{Effects, Kind, Method};
+use crate::definition::{Call, Effects, Kind, Method};
 use crate::parse::{Draft, DraftStep, DraftWork, Undo};
 
 /// Judges the steps one by one.
@@ -27,6 +27,7 @@ pub(super) fn judge_alone(draft: &Draft, problems: &mut Vec<Problem>) {
     for step in &draft.steps {
         never_runs(step, problems);
         without_probe(step, problems);
+        message_at_most_once(step, problems);
     }
 }
 
@@ -48,6 +49,21 @@ pub(super) fn judge_together(draft: &Draft, graph: &Graph, problems: &mut Vec<Pr
     waits(draft, graph, pivot, problems);
     for step in 0..draft.steps.len() {
         cannot_be_undone(draft, graph, step, problems);
+    }
+}
+
+fn message_at_most_once(step: &DraftStep, problems: &mut Vec<Problem>) {
+    let Some(call) = step.call() else { return };
+    if call.effects.value == Effects::AtMostOnce && call.action.as_ref().is_some_and(Call::is_message) {
+        problems.push(Problem {
+            code: codes::MESSAGE_AT_MOST_ONCE,
+            span: call.effects.span.clone(),
+            message: "a queue may deliver a message twice, so what is sent by one cannot be at most once".into(),
+            remedy:
+                "let whoever receives it tell by its idempotency key what was done already, and take `effects` away"
+                    .into(),
+            related: Vec::new(),
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 //! is an error of whoever stored it, for events come from disk.
 
 use super::{
-    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing,
+    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing, Way,
 };
 use crate::definition::Definition;
 use crate::time::Timestamp;
@@ -101,21 +101,25 @@ fn whole(saga: &mut Saga, event: &Event, at: Timestamp) -> Result<(), String> {
 fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) -> Option<StepState> {
     use StepState as S;
     Some(match (event, state) {
-        (Event::ActionStarted { digest, .. }, S::Pending | S::Reopened) => {
-            S::Acting(Trial { digest: digest.clone(), since: at, spent: 0 })
+        (Event::ActionStarted { digest, until, .. }, S::Pending | S::Reopened) => {
+            acting(Trial { digest: digest.clone(), since: at, spent: 0 }, *until)
         }
-        (Event::ActionStarted { .. }, S::ActionDue { trial, .. }) => S::Acting(trial.clone()),
-        (Event::ActionDone { .. }, S::Acting(_) | S::Probing(_)) => S::Done,
-        (Event::ActionFailed { trouble, retry_at, .. }, S::Acting(trial)) => {
+        (Event::ActionStarted { until, .. }, S::ActionDue { trial, .. }) => acting(trial.clone(), *until),
+        // A message may be answered while it is about to be sent again.
+        (Event::ActionDone { .. }, S::Acting(_) | S::Sent { .. } | S::ActionDue { .. } | S::Probing(_)) => S::Done,
+        (Event::ActionFailed { trouble, retry_at, .. }, S::Acting(trial) | S::Sent { trial, .. }) => {
             S::ActionDue { trial: Trial { spent: trial.spent + trouble.cost(), ..trial.clone() }, at: *retry_at }
         }
-        (Event::ActionRefused { .. }, S::Pending | S::Reopened | S::Acting(_) | S::Probing(_)) => S::Refused,
-        (Event::ActionUnknown { ask_at: Some(ask_at), .. }, S::Reopened | S::Acting(_) | S::ActionDue { .. }) => {
-            S::ProbeDue { inquiry: Inquiry { since: at, spent: 0 }, at: *ask_at }
+        (Event::ActionRefused { .. }, S::Pending | S::Reopened | S::Acting(_) | S::Sent { .. } | S::Probing(_)) => {
+            S::Refused
         }
         (
+            Event::ActionUnknown { ask_at: Some(ask_at), .. },
+            S::Reopened | S::Acting(_) | S::Sent { .. } | S::ActionDue { .. },
+        ) => S::ProbeDue { inquiry: Inquiry { since: at, spent: 0 }, at: *ask_at },
+        (
             Event::ActionUnknown { ask_at: None, .. },
-            S::Reopened | S::Acting(_) | S::Probing(_) | S::ProbeDue { .. },
+            S::Reopened | S::Acting(_) | S::Sent { .. } | S::Probing(_) | S::ProbeDue { .. },
         ) => S::Unknown,
         (Event::ProbeStarted { .. }, S::ProbeDue { inquiry, .. }) => S::Probing(inquiry.clone()),
         (Event::ProbeFailed { trouble, retry_at, .. }, S::Probing(inquiry)) => {
@@ -126,9 +130,11 @@ fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) ->
         (Event::WaitFailed { .. }, S::Waiting { .. }) => S::Refused,
         (Event::SleepStarted { until, .. }, S::Pending) => S::Sleeping { until: *until },
         (Event::SleepEnded { .. }, S::Sleeping { .. }) => S::Done,
-        (Event::CompensationQueued { digest, claim, .. }, S::Done | S::Unknown) => {
-            S::Compensating(Undoing { digest: digest.clone(), waited_ms: 0, spent: 0, claim: *claim, at })
+        (Event::CompensationQueued { digest, claim, by_message, .. }, S::Done | S::Unknown) => {
+            let way = if *by_message { Way::Message { until: None } } else { Way::Call };
+            S::Compensating(Undoing { digest: digest.clone(), waited_ms: 0, spent: 0, claim: *claim, at, way })
         }
+        (Event::CompensationSent { until, .. }, S::Compensating(undoing)) => undoing.sent(*until)?,
         (Event::CompensationFailed { trouble, retry_at, .. }, S::Compensating(undoing)) => {
             S::Compensating(undoing.after(*trouble, at, *retry_at))
         }
@@ -143,6 +149,14 @@ fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) ->
     })
 }
 
+/// An action whose intent is committed: a call, or a message whose answer is waited for until a time.
+fn acting(trial: Trial, until: Option<Timestamp>) -> StepState {
+    match until {
+        Some(until) => StepState::Sent { trial, until },
+        None => StepState::Acting(trial),
+    }
+}
+
 fn can_die(state: &StepState, direction: Direction) -> bool {
     match direction {
         Direction::Action => matches!(
@@ -150,6 +164,7 @@ fn can_die(state: &StepState, direction: Direction) -> bool {
             StepState::Pending
                 | StepState::Reopened
                 | StepState::Acting(_)
+                | StepState::Sent { .. }
                 | StepState::ActionDue { .. }
                 | StepState::Probing(_)
                 | StepState::Waiting { .. }
@@ -255,6 +270,7 @@ impl Step {
                 }
             }
             Event::Started { .. }
+            | Event::CompensationSent { .. }
             | Event::ProbeStarted { .. }
             | Event::WaitStarted { .. }
             | Event::SleepStarted { .. }
@@ -291,6 +307,7 @@ impl Step {
             StepState::ActionDue { .. } | StepState::Reopened if self.uncertain => self.state = StepState::Unknown,
             StepState::ActionDue { .. } | StepState::Reopened => self.state = StepState::Refused,
             StepState::Acting(_)
+            | StepState::Sent { .. }
             | StepState::Probing(_)
             | StepState::ProbeDue { .. }
             | StepState::Done
@@ -330,6 +347,21 @@ impl Undoing {
             spent: self.spent + trouble.cost(),
             claim: if trouble.is_uncertain() { Claim::Unknown } else { self.claim },
             at: retry_at,
+            way: match self.way {
+                Way::Call => Way::Call,
+                Way::Message { .. } => Way::Message { until: None },
+            },
         }
+    }
+
+    /// Whether it is a message that was sent, and its answer is waited for.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.way, Way::Message { until: Some(_) })
+    }
+
+    /// The state once the message is sent; `None` where it is not one, or is sent.
+    fn sent(&self, until: Timestamp) -> Option<StepState> {
+        let way = Way::Message { until: Some(until) };
+        (self.way == Way::Message { until: None }).then(|| StepState::Compensating(Undoing { way, ..self.clone() }))
     }
 }

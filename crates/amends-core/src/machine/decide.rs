@@ -3,10 +3,10 @@
 
 use super::{
     Claim, Command, Decision, Direction, Event, Moment, Operator, Phase, PlannedCall, Refusal, Request, Saga,
-    StepState, Trouble, apply, fold, request, settle,
+    StepState, Trouble, Undoing, Way, apply, fold, request, settle,
 };
 use crate::answer::{
-    ActionOutcome, Answer, CompensationOutcome, Failure, ProbeOutcome, classify_action, classify_compensation,
+    ActionOutcome, Answer, CompensationOutcome, Failure, ProbeOutcome, Reply, classify_action, classify_compensation,
     classify_probe,
 };
 use crate::definition::{CallWork, Definition, Effects, Kind, StepIndex, Work};
@@ -69,14 +69,8 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         // Whatever is due is done by `advance`, after any command.
         Command::Tick => {}
         Command::Recover => draft.recover(),
-        Command::Complete { step, output } => {
-            draft.expect_waiting(*step)?;
-            draft.emit(Event::WaitCompleted { step: *step, output: output.clone() });
-        }
-        Command::Fail { step, reason } => {
-            draft.expect_waiting(*step)?;
-            draft.wait_failed(*step, format!("failed from outside: {reason}"));
-        }
+        Command::Complete { step, output } => draft.completed(*step, output)?,
+        Command::Fail { step, reason } => draft.failed(*step, reason)?,
         Command::Cancel(operator) => draft.cancel(operator)?,
         Command::Pause(operator) => draft.pause(operator)?,
         Command::Resume(operator) => draft.resume(operator)?,
@@ -141,9 +135,13 @@ impl<'a> Draft<'a> {
         match self.saga.phase {
             Phase::Forward if self.is_past_deadline() => self.turn_back(self.deadline_reason(), None),
             Phase::Forward if self.is_complete() => self.emit(Event::Completed),
-            Phase::Forward => return self.end_what_is_over() || self.ask() || self.start_ready(),
+            Phase::Forward => {
+                return self.end_what_is_over() || self.give_up_answers() || self.ask() || self.start_ready();
+            }
             Phase::Compensating { .. } if self.is_undone() => self.emit(Event::Compensated),
-            Phase::Compensating { .. } => return self.ask() || self.queue_ready(),
+            Phase::Compensating { .. } => {
+                return self.give_up_answers() || self.ask() || self.queue_ready() || self.send_compensation();
+            }
             Phase::Completed { .. } | Phase::Compensated { .. } => return false,
         }
         true
@@ -198,6 +196,7 @@ impl<'a> Draft<'a> {
             StepState::Reopened => true,
             StepState::ActionDue { at, .. } => *at <= self.moment.now,
             StepState::Acting(_)
+            | StepState::Sent { .. }
             | StepState::Probing(_)
             | StepState::ProbeDue { .. }
             | StepState::Waiting { .. }
@@ -236,7 +235,8 @@ impl<'a> Draft<'a> {
             }
             (Work::Call(_), Some(request)) => {
                 let attempt = self.saga.steps[step].attempts + 1;
-                self.emit(Event::ActionStarted { step, attempt, digest: request.digest() });
+                let until = request.is_message().then(|| self.moment.now.plus(request.timeout_ms));
+                self.emit(Event::ActionStarted { step, attempt, digest: request.digest(), until });
                 self.calls.push(PlannedCall { step, direction: Direction::Action, attempt, request });
             }
             (Work::Call(_), None) => {}
@@ -283,7 +283,11 @@ impl<'a> Draft<'a> {
         attempt: u32,
         answer: &Answer,
     ) -> Result<(), Refusal> {
-        self.expect_in_flight(step, direction, attempt)?;
+        if let Answer::Reply(reply) = answer {
+            self.expect_reply(step, direction, attempt, reply)?;
+        } else {
+            self.expect_in_flight(step, direction, attempt)?;
+        }
         match direction {
             Direction::Action => self.action_answered(step, answer),
             Direction::Probe => self.probe_answered(step, answer),
@@ -319,12 +323,60 @@ impl<'a> Draft<'a> {
         if is_in_flight { Ok(()) } else { Err(Refusal::Stale) }
     }
 
+    /// What was sent more than once is one piece of work: whichever message was carried out, the step was. That one of them had no
+    /// effect says nothing of a later one.
+    fn expect_reply(&self, step: StepIndex, direction: Direction, attempt: u32, reply: &Reply) -> Result<(), Refusal> {
+        let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
+        let is_done = matches!(reply, Reply::Done { .. });
+        let is_waited_for = match (direction, &found.state) {
+            (Direction::Action, StepState::Sent { .. }) => {
+                attempt == found.attempts || (attempt < found.attempts && is_done)
+            }
+            (Direction::Action, StepState::ActionDue { .. }) => {
+                is_done && self.work(step).action.is_message() && attempt <= found.attempts
+            }
+            (Direction::Compensation, StepState::Compensating(Undoing { way: Way::Message { until }, .. })) => {
+                let newest = found.compensation_attempts + u32::from(until.is_some());
+                attempt <= newest && (is_done || (until.is_some() && attempt == newest))
+            }
+            (Direction::Action | Direction::Probe | Direction::Compensation, _) => false,
+        };
+        if is_waited_for { Ok(()) } else { Err(Refusal::Stale) }
+    }
+
+    /// Gives up waiting for the answer to one message whose time is over: nobody knows what became of it. Returns whether there
+    /// was one.
+    fn give_up_answers(&mut self) -> bool {
+        let now = self.moment.now;
+        let is_over = |state: &StepState| match state {
+            StepState::Sent { until, .. } => *until <= now,
+            StepState::Compensating(Undoing { way: Way::Message { until: Some(until) }, .. }) => *until <= now,
+            _ => false,
+        };
+        let Some(step) = self.saga.steps.iter().position(|step| is_over(&step.state)) else { return false };
+        let lost =
+            |timeout_ms| Answer::Lost { error: format!("no answer came within {}", format_duration(timeout_ms)) };
+        if matches!(self.state(step), StepState::Sent { .. }) {
+            self.action_answered(step, &lost(self.work(step).action.timeout_ms));
+        } else if let Some(compensation) = self.definition.steps[step].compensation() {
+            let attempt = self.saga.steps[step].compensation_attempts + 1;
+            self.compensation_answered(step, attempt, &lost(compensation.call.timeout_ms));
+        }
+        true
+    }
+
+    /// A refusal is a definite answer only to the attempt it was given to: where an earlier one may have had an effect, the step may
+    /// have happened.
     fn action_answered(&mut self, step: StepIndex, answer: &Answer) {
         match classify_action(answer) {
             ActionOutcome::Done { output } => self.emit(Event::ActionDone { step, output, by_probe: false }),
-            ActionOutcome::Refused { failure } => self.refused(step, failure),
+            ActionOutcome::Refused { failure } if self.saga.steps[step].uncertain => self.uncertain(step, failure),
+            ActionOutcome::Refused { failure } => self.answered_no(step, failure),
             ActionOutcome::NotDone { failure, retry_after_ms } => {
-                self.action_failed(step, Trouble::NotDone, failure, retry_after_ms);
+                // A queue may deliver the same message again, and it may be done then.
+                let is_no_more = self.is_message(step) && self.is_undone_all_the_same(step);
+                let trouble = if is_no_more { Trouble::Unknown } else { Trouble::NotDone };
+                self.action_failed(step, trouble, failure, retry_after_ms);
             }
             ActionOutcome::InProgress { failure, retry_after_ms } => {
                 self.action_failed(step, Trouble::InProgress, failure, retry_after_ms);
@@ -342,12 +394,17 @@ impl<'a> Draft<'a> {
         } else if self.saga.steps[step].uncertain || trouble.is_uncertain() {
             self.uncertain(step, failure);
         } else {
-            self.without_effect(step, failure);
+            self.answered_no(step, failure);
         }
     }
 
+    /// No attempt had an effect, say all the answers. Of a message that is no more than a probe says.
+    fn answered_no(&mut self, step: StepIndex, failure: Failure) {
+        if self.is_message(step) { self.denied(step, failure) } else { self.without_effect(step, failure) }
+    }
+
     fn next_attempt(&self, step: StepIndex, trouble: Trouble, asked_ms: Option<u64>) -> Option<Timestamp> {
-        let StepState::Acting(trial) = self.state(step) else { return None };
+        let (StepState::Acting(trial) | StepState::Sent { trial, .. }) = self.state(step) else { return None };
         let work = self.work(step);
         let never_again = work.effects == Effects::AtMostOnce && trouble.is_uncertain();
         if self.saga.phase != Phase::Forward || never_again {
@@ -386,8 +443,7 @@ impl<'a> Draft<'a> {
         self.moment.now.since(since)
     }
 
-    /// The participant refused, or the action could not be sent. That is a definite answer only to the attempt
-    /// it was given to: where an earlier one may have had an effect, the step may have happened.
+    /// The action could not be sent. Where an earlier attempt may have had an effect, the step may have happened.
     fn refused(&mut self, step: StepIndex, failure: Failure) {
         if self.saga.steps[step].uncertain { self.uncertain(step, failure) } else { self.without_effect(step, failure) }
     }
@@ -457,6 +513,7 @@ impl<'a> Draft<'a> {
             StepState::Pending
             | StepState::Reopened
             | StepState::Acting(_)
+            | StepState::Sent { .. }
             | StepState::ActionDue { .. }
             | StepState::Waiting { .. }
             | StepState::Sleeping { .. }
@@ -494,13 +551,17 @@ impl<'a> Draft<'a> {
             (ProbeOutcome::Answered, Answer::Response(response)) => {
                 match self.judge_probe(step, response.status, &response.body) {
                     Ok(Some(output)) => return self.emit(Event::ActionDone { step, output, by_probe: true }),
-                    Ok(None) => return self.denied(step),
+                    Ok(None) => {
+                        let failure = Failure::without_status("the participant says that it did not happen");
+                        return self.denied(step, failure);
+                    }
                     Err(error) => (Failure::without_status(format!("the probe cannot be judged: {error}")), None),
                 }
             }
             (ProbeOutcome::Answered, Answer::NotSent { error } | Answer::Lost { error }) => {
                 (Failure::without_status(error), None)
             }
+            (ProbeOutcome::Answered, Answer::Reply(_)) => return,
         };
         let StepState::Probing(inquiry) = self.state(step) else { return };
         let policy = self.work(step).probe.as_ref().map_or(RetryPolicy::PROBE, |probe| probe.retry);
@@ -511,19 +572,23 @@ impl<'a> Draft<'a> {
     }
 
     /// The participant says that the action did not happen. That is so now: a request that is still on its way may land
-    /// later. So a step that can be undone is undone all the same, and what that leaves under its key turns
-    /// the late request away.
-    fn denied(&mut self, step: StepIndex) {
-        let failure = Failure::without_status("the participant says that it did not happen");
-        let honours_key = self.work(step).effects == Effects::Idempotent;
-        let can_be_undone = self.definition.steps[step].compensation().is_some();
-        if honours_key && can_be_undone && self.render_compensation(step).is_ok() {
+    /// later, and a queue may deliver a message again. So a step that can be undone is undone all the same, and what that
+    /// leaves under its key turns the late one away.
+    fn denied(&mut self, step: StepIndex, failure: Failure) {
+        if self.is_undone_all_the_same(step) {
             let reason = format!("step {} had no effect: {}", self.name(step), failure.message);
             self.emit(Event::ActionUnknown { step, failure, ask_at: None });
             self.turn_back(reason, None);
         } else {
             self.without_effect(step, failure);
         }
+    }
+
+    /// Whether a *no* is not simply believed: the step's compensation leaves something under its key that turns a late request away.
+    fn is_undone_all_the_same(&self, step: StepIndex) -> bool {
+        let honours_key = self.work(step).effects == Effects::Idempotent;
+        let can_be_undone = self.definition.steps[step].compensation().is_some();
+        honours_key && can_be_undone && self.render_compensation(step).is_ok()
     }
 
     /// The step's output if the action happened.
@@ -562,6 +627,7 @@ impl<'a> Draft<'a> {
             StepState::Pending | StepState::Refused | StepState::Skipped | StepState::Compensated => true,
             StepState::Reopened
             | StepState::Acting(_)
+            | StepState::Sent { .. }
             | StepState::ActionDue { .. }
             | StepState::Probing(_)
             | StepState::ProbeDue { .. }
@@ -595,12 +661,42 @@ impl<'a> Draft<'a> {
         let claim = if *self.state(step) == StepState::Done { Claim::Done } else { Claim::Unknown };
         let why = match self.definition.steps[step].compensation().map(|_| self.render_compensation(step)) {
             Some(Ok(request)) => {
-                return self.emit(Event::CompensationQueued { step, digest: request.digest(), claim });
+                let by_message = request.is_message();
+                return self.emit(Event::CompensationQueued { step, digest: request.digest(), claim, by_message });
             }
             Some(Err(error)) => format!("the compensation cannot be sent: {error}"),
             None => "the definition has no compensation for it, so it is left for a person to undo".into(),
         };
         self.die(step, claim, Failure::without_status(why));
+    }
+
+    /// Sends one compensation that is a message and whose time has come. Returns whether there was one.
+    fn send_compensation(&mut self) -> bool {
+        let now = self.moment.now;
+        let is_due = |state: &StepState| matches!(state, StepState::Compensating(Undoing { way: Way::Message { until: None }, at, .. }) if *at <= now);
+        let Some(step) = self.saga.steps.iter().position(|step| is_due(&step.state)) else { return false };
+        let StepState::Compensating(undoing) = self.state(step) else { return false };
+        let claim = undoing.claim;
+        match self.render_decided(step, &undoing.digest) {
+            Ok(request) => {
+                let attempt = self.saga.steps[step].compensation_attempts + 1;
+                self.emit(Event::CompensationSent { step, attempt, until: now.plus(request.timeout_ms) });
+                self.calls.push(PlannedCall { step, direction: Direction::Compensation, attempt, request });
+            }
+            Err(why) => self.die(step, claim, Failure::without_status(why)),
+        }
+        true
+    }
+
+    /// The compensation as it was decided on, or why it cannot be sent.
+    fn render_decided(&self, step: StepIndex, digest: &str) -> Result<Request, String> {
+        match self.render_compensation(step) {
+            Err(error) => Err(format!("the compensation cannot be sent: {error}")),
+            Ok(request) if request.digest() != digest => {
+                Err("it renders another request than the one that was decided on, so it is not sent".to_owned())
+            }
+            Ok(request) => Ok(request),
+        }
     }
 
     fn render_compensation(&self, step: StepIndex) -> Result<Request, RenderError> {
@@ -613,18 +709,17 @@ impl<'a> Draft<'a> {
     /// keeps it.
     fn received(mut self, step: StepIndex, receives: u32) -> Result<Decision, Refusal> {
         let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
-        let StepState::Compensating(undoing) = &found.state else { return Err(Refusal::Stale) };
+        let StepState::Compensating(undoing @ Undoing { way: Way::Call, .. }) = &found.state else {
+            return Err(Refusal::Stale);
+        };
         if self.saga.held {
             return Ok(self.finish());
         }
         let claim = if receives > 1 { Claim::Unknown } else { undoing.claim };
         let attempt = found.compensation_attempts + receives.max(1);
-        let why = match self.render_compensation(step) {
+        let why = match self.render_decided(step, &undoing.digest) {
             _ if receives > RECEIVES => format!("its message was received {receives} times without a result"),
-            Err(error) => format!("the compensation cannot be sent: {error}"),
-            Ok(request) if request.digest() != undoing.digest => {
-                "it renders another request than the one that was decided on, so it is not sent".to_owned()
-            }
+            Err(why) => why,
             Ok(request) => {
                 self.calls.push(PlannedCall { step, direction: Direction::Compensation, attempt, request });
                 return Ok(self.finish());
@@ -639,8 +734,9 @@ impl<'a> Draft<'a> {
         let StepState::Compensating(undoing) = self.state(step) else { return };
         let waited_ms = undoing.waited_ms;
         let spent = undoing.spent + 1;
-        // Whatever this attempt did, one before it may have undone the effect: nobody has its answer.
-        let others_lost = attempt > self.saga.steps[step].compensation_attempts + 1;
+        // Whatever this attempt did, one before it may have undone the effect: nobody has its answer. A message may have been
+        // delivered before it was answered so.
+        let others_lost = attempt > self.saga.steps[step].compensation_attempts + 1 || undoing.way != Way::Call;
         let claim = if others_lost { Claim::Unknown } else { undoing.claim };
         match classify_compensation(answer, compensation.not_found_is_done) {
             CompensationOutcome::Done => self.emit(Event::CompensationDone { step }),
@@ -689,7 +785,9 @@ impl<'a> Draft<'a> {
                     let (trouble, failure, retry_at) = (Trouble::Interrupted, interrupted.clone(), self.moment.now);
                     self.emit(Event::ProbeFailed { step, trouble, failure, retry_at });
                 }
-                StepState::Pending
+                // A message is answered to whoever has the saga then.
+                StepState::Sent { .. }
+                | StepState::Pending
                 | StepState::Reopened
                 | StepState::ActionDue { .. }
                 | StepState::ProbeDue { .. }
@@ -708,11 +806,36 @@ impl<'a> Draft<'a> {
 
     // --- People ----------------------------------------------------------------------------------------------
 
+    fn completed(&mut self, step: StepIndex, output: &Arc<Value>) -> Result<(), Refusal> {
+        self.expect_waiting(step)?;
+        if self.is_message(step) {
+            self.action_answered(step, &Answer::Reply(Reply::Done { output: output.clone() }));
+        } else {
+            self.emit(Event::WaitCompleted { step, output: output.clone() });
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, step: StepIndex, reason: &str) -> Result<(), Refusal> {
+        self.expect_waiting(step)?;
+        let error = format!("failed from outside: {reason}");
+        if self.is_message(step) {
+            self.action_answered(step, &Answer::Reply(Reply::Refused { error }));
+        } else {
+            self.wait_failed(step, error);
+        }
+        Ok(())
+    }
+
+    fn is_message(&self, step: StepIndex) -> bool {
+        self.definition.steps[step].call().is_some_and(|work| work.action.is_message())
+    }
+
     fn expect_waiting(&self, step: StepIndex) -> Result<(), Refusal> {
         let Some(found) = self.saga.steps.get(step) else {
             return Err(Refusal::Conflict("the saga has no such step".into()));
         };
-        if matches!(found.state, StepState::Waiting { .. }) {
+        if matches!(found.state, StepState::Waiting { .. } | StepState::Sent { .. }) {
             return Ok(());
         }
         let (name, status) = (self.name(step), found.status().as_str());

@@ -24,7 +24,14 @@ pub enum Event {
         traceparent: Option<String>,
     },
     /// The intent to send an action.
-    ActionStarted { step: StepIndex, attempt: u32, digest: String },
+    ActionStarted {
+        step: StepIndex,
+        attempt: u32,
+        digest: String,
+        /// Of a message: until when its answer is waited for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+    },
     /// The action took effect.
     ActionDone {
         step: StepIndex,
@@ -66,7 +73,16 @@ pub enum Event {
         operator: Option<Operator>,
     },
     /// A step's compensation was put in the queue.
-    CompensationQueued { step: StepIndex, digest: String, claim: Claim },
+    CompensationQueued {
+        step: StepIndex,
+        digest: String,
+        claim: Claim,
+        /// Whether it is a message: it is sent when its time has come, and has no place in the queue of compensations.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_message: bool,
+    },
+    /// A step's compensation was sent as a message.
+    CompensationSent { step: StepIndex, attempt: u32, until: Timestamp },
     /// An attempt at the compensation did not succeed; another follows.
     CompensationFailed {
         step: StepIndex,
@@ -138,6 +154,7 @@ impl Event {
             Event::SleepEnded { .. } => "sleep-ended",
             Event::CompensationEntered { .. } => "compensation-entered",
             Event::CompensationQueued { .. } => "compensation-queued",
+            Event::CompensationSent { .. } => "compensation-sent",
             Event::CompensationFailed { .. } => "compensation-failed",
             Event::CompensationDone { .. } => "compensation-done",
             Event::DeadLettered { .. } => "dead-lettered",
@@ -166,6 +183,7 @@ impl Event {
             | Event::SleepStarted { step, .. }
             | Event::SleepEnded { step }
             | Event::CompensationQueued { step, .. }
+            | Event::CompensationSent { step, .. }
             | Event::CompensationFailed { step, .. }
             | Event::CompensationDone { step }
             | Event::DeadLettered { step, .. }

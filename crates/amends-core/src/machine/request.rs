@@ -4,10 +4,11 @@
 use super::{Saga, Step, StepState};
 use crate::definition::{Call, CallWork, Definition, Method, StepIndex};
 use crate::expression::{RenderError, Scope};
+use crate::limits::MESSAGE_BODY_BYTES;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// One request to a participant, without the headers that do not depend on the definition.
+/// One request to a participant, or message, without what does not depend on the definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// The method.
@@ -23,6 +24,12 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it is put in a queue, rather than sent over HTTP.
+    #[must_use]
+    pub fn is_message(&self) -> bool {
+        self.method == Method::Send
+    }
+
     /// A digest over everything that the participant sees of it: 128 bits of SHA-256, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -36,11 +43,16 @@ impl Request {
 
     fn render(call: &Call, scope: &Scope) -> Result<Request, RenderError> {
         let body = call.body.as_ref().map(|body| body.render(scope)).transpose()?;
+        let body = body.map(|body: Value| serde_json::to_string(&body).expect("a value can be written"));
+        if let Some(body) = body.as_ref().filter(|body| call.is_message() && body.len() > MESSAGE_BODY_BYTES) {
+            let message = format!("a message of {} bytes does not fit: {MESSAGE_BODY_BYTES} do", body.len());
+            return Err(RenderError { expression: "body".into(), message });
+        }
         Ok(Request {
             method: call.method,
             participant: call.participant.clone(),
             path: call.path.render_path(scope)?,
-            body: body.map(|body: Value| serde_json::to_string(&body).expect("a value can be written")),
+            body,
             timeout_ms: call.timeout_ms,
         })
     }
@@ -90,6 +102,7 @@ impl Step {
             StepState::Pending
             | StepState::Reopened
             | StepState::Acting(_)
+            | StepState::Sent { .. }
             | StepState::ActionDue { .. }
             | StepState::Probing(_)
             | StepState::ProbeDue { .. }

@@ -14,6 +14,7 @@ mod histories;
 mod laws;
 mod ledger;
 mod limits;
+mod messages;
 mod order;
 mod people;
 mod plan;

@@ -11,10 +11,11 @@ use crate::lint::{Problem, codes};
 use crate::retry::RetryPolicy;
 use std::ops::Range;
 
-const ACTION: Shape = Shape { what: "an action", keys: &["get", "post", "put", "patch", "delete", "timeout", "body"] };
+const ACTION: Shape =
+    Shape { what: "an action", keys: &["get", "post", "put", "patch", "delete", "send", "timeout", "body"] };
 const COMPENSATION: Shape = Shape {
     what: "a compensation",
-    keys: &["get", "post", "put", "patch", "delete", "timeout", "body", "retry", "not_found"],
+    keys: &["get", "post", "put", "patch", "delete", "send", "timeout", "body", "retry", "not_found"],
 };
 const PROBE: Shape = Shape { what: "a probe", keys: &["get", "timeout", "happened", "output", "retry"] };
 
@@ -24,10 +25,13 @@ const METHODS: &[(&str, Method)] = &[
     ("put", Method::Put),
     ("patch", Method::Patch),
     ("delete", Method::Delete),
+    ("send", Method::Send),
 ];
 
 /// What one attempt may take where the definition says nothing, in milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
+/// The same of a message, which may lie in its queue for a while.
+const MESSAGE_TIMEOUT_MS: u64 = 600_000;
 
 const WRITE_TARGET: &str = "write it as `participant:/path`";
 
@@ -53,6 +57,16 @@ pub(super) fn compensation(reader: &mut Reader<'_>, entry: &Entry, step: usize) 
     };
     let not_found_is_done = match fields.get("not_found") {
         None => Some(false),
+        Some(field) if fields.get("send").is_some() => {
+            reader.report(Problem {
+                code: codes::MISPLACED_KEY,
+                span: field.key_span.clone(),
+                message: "a message is not answered with a 404, so it has no `not_found`".into(),
+                remedy: "take it away: whoever finds nothing to undo answers that it is done".into(),
+                related: Vec::new(),
+            });
+            None
+        }
         Some(field) => match &field.value.value {
             Value::Text(word) if word == "done" => Some(true),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
@@ -103,6 +117,7 @@ fn call(reader: &mut Reader<'_>, owner: &Entry, fields: &Fields<'_>, role: Role)
         METHODS.iter().filter_map(|(key, method)| Some((fields.get(key)?, *method))).collect();
     let timeout = match fields.get("timeout") {
         Some(field) => reader.duration(field).map(|timeout| timeout.value),
+        None if fields.get("send").is_some() => Some(MESSAGE_TIMEOUT_MS),
         None => Some(TIMEOUT_MS),
     };
     let body = match fields.get("body") {
@@ -115,7 +130,7 @@ fn call(reader: &mut Reader<'_>, owner: &Entry, fields: &Fields<'_>, role: Role)
             let remedy = match role {
                 Role::Question(_) => "a probe asks with `get: \"participant:/path\"`",
                 Role::Action(_) | Role::Compensation(_) | Role::Judgement(_) | Role::Key | Role::Dedupe => {
-                    "add one of `get`, `post`, `put`, `patch`, `delete`, such as `post: \"participant:/path\"`"
+                    "add one of `get`, `post`, `put`, `patch`, `delete` and `send`, such as `post: \"participant:/path\"`"
                 }
             };
             reader.report(Problem {
@@ -148,7 +163,12 @@ fn call(reader: &mut Reader<'_>, owner: &Entry, fields: &Fields<'_>, role: Role)
             related: Vec::new(),
         });
     }
-    let (participant, path) = self::target(reader, target, role)?;
+    let (participant, path) = match method {
+        Method::Send => (queue(reader, target)?, Template::empty()),
+        Method::Get | Method::Post | Method::Put | Method::Patch | Method::Delete => {
+            self::target(reader, target, role)?
+        }
+    };
     Some(Call { method, participant, path, body: body?, timeout_ms: timeout? })
 }
 
@@ -185,6 +205,21 @@ fn target(reader: &mut Reader<'_>, entry: &Entry, role: Role) -> Option<(String,
     reader.count(template.expressions(), &entry.value);
     check_path(reader, entry, path, &template);
     Some((participant.to_owned(), template))
+}
+
+/// Reads `queue:name`.
+fn queue(reader: &mut Reader<'_>, entry: &Entry) -> Option<String> {
+    let text = reader.text(entry)?;
+    let token = reader.token(&entry.value);
+    let Some(queue) = text.strip_prefix("queue:") else {
+        bad_target(reader, token, "`send` does not say which queue".into(), "write it as `queue:name`");
+        return None;
+    };
+    let span = reader.places(&entry.value, text).find(&("queue:".len()..text.len()));
+    if reader.check_name(queue, &span, "a queue") {
+        reader.queues.push(Located { value: queue.to_owned(), span });
+    }
+    Some(queue.to_owned())
 }
 
 /// Reports what of the fixed text of a path cannot stand in a request line as it is.

@@ -28,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) sites: Vec<Site>,
     /// Every participant that is named, as often as it is named.
     pub(crate) participants: Vec<Located<String>>,
+    /// Every queue that is named, as often as it is named.
+    pub(crate) queues: Vec<Located<String>>,
 }
 
 /// A step as written.

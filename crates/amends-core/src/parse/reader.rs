@@ -22,12 +22,15 @@ pub(super) struct Reader<'s> {
     pub(super) problems: &'s mut Vec<Problem>,
     pub(super) sites: Vec<Site>,
     pub(super) participants: Vec<Located<String>>,
+    /// Every queue that is named, as often as it is named.
+    pub(super) queues: Vec<Located<String>>,
     pub(super) expressions: usize,
 }
 
 /// Reads a whole definition.
 pub(super) fn read(source: &str, tree: &Node, problems: &mut Vec<Problem>) -> Option<Draft> {
-    let mut reader = Reader { source, problems, sites: Vec::new(), participants: Vec::new(), expressions: 0 };
+    let mut reader =
+        Reader { source, problems, sites: Vec::new(), participants: Vec::new(), queues: Vec::new(), expressions: 0 };
     let fields = reader.fields(tree, &DEFINITION)?;
     let start = tree.span.start..tree.span.start + tree.span.len().min(1);
     let name = match fields.get("saga") {
@@ -64,8 +67,8 @@ pub(super) fn read(source: &str, tree: &Node, problems: &mut Vec<Problem>) -> Op
             Vec::new()
         }
     };
-    let (sites, participants) = (reader.sites, reader.participants);
-    Some(Draft { name, version: version(tree), key, deadline, dedupe, steps, sites, participants })
+    let (sites, participants, queues) = (reader.sites, reader.participants, reader.queues);
+    Some(Draft { name, version: version(tree), key, deadline, dedupe, steps, sites, participants, queues })
 }
 
 /// SHA-256 of the canonical document, in lower-case hexadecimal.

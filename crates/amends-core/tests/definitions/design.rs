@@ -1,7 +1,7 @@
 //! The definition that the design is written around.
 
 use amends_core::definition::{Effects, Kind, Step, Work};
-use amends_core::lint;
+use amends_core::lint::{self, Known};
 use amends_core::retry::RetryPolicy;
 
 pub const ORDER_FULFILMENT: &str = r#"
@@ -29,7 +29,8 @@ steps:
 
 #[test]
 fn the_designs_own_example_is_clean() {
-    let known = ["inventory", "payment", "shipping", "order"].map(String::from);
+    let participants = ["inventory", "payment", "shipping", "order"].map(String::from).to_vec();
+    let known = Known { participants, queues: Vec::new() };
     let checked = lint::check(ORDER_FULFILMENT, Some(&known));
     assert_eq!(lint::render(ORDER_FULFILMENT, "order.yaml", &checked.diagnostics, false), "");
     let definition = checked.definition.expect("it has no errors");

@@ -3,14 +3,15 @@
 use crate::design::ORDER_FULFILMENT;
 use amends_core::definition::{Definition, Kind, Work};
 use amends_core::expression::{Expression, Scope, Template};
-use amends_core::lint;
+use amends_core::lint::{self, Known};
 use amends_core::parse::canonical;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 /// Reads a text in every way there is. The only thing that counts is that it comes back.
 fn read(text: &str) {
-    let checked = lint::check(text, Some(&["inventory".into()]));
+    let known = Known { participants: vec!["inventory".into()], queues: vec!["commands".into()] };
+    let checked = lint::check(text, Some(&known));
     for problem in &checked.diagnostics {
         assert!(text.get(problem.span.clone()).is_some(), "{problem:?} is not in {text:?}");
         assert!(!problem.message.is_empty() && !problem.remedy.is_empty() && problem.line > 0 && problem.column > 0);

@@ -1,14 +1,19 @@
 //! One small definition for each kind of problem, and how the problem is shown.
 
-use amends_core::lint::{self, codes};
+use amends_core::lint::{self, Known, codes};
 use std::collections::BTreeSet;
 
 /// The beginning of a definition that nothing is wrong with, for sources that begin with something else.
 const HEAD: &str = "saga: order\nkey: \"{{ input.id }}\"\n";
 
+fn known(participants: &[&str]) -> Known {
+    let participants = participants.iter().copied().map(String::from).collect();
+    Known { participants, queues: vec!["commands".into()] }
+}
+
 /// Checks that `source` has exactly this problem, and what people see of it. Returns what is not so.
 fn check(name: &str, code: &str, source: &str) -> Result<(), String> {
-    let known = ["stock", "bank", "post"].map(String::from);
+    let known = known(&["stock", "bank", "post"]);
     let headless = ["steps:", "deadline:", "retry:"].iter().any(|key| source.starts_with(key));
     let whole = if headless { format!("{HEAD}{source}") } else { source.to_owned() };
     let checked = lint::check(&whole, Some(&known));
@@ -178,6 +183,8 @@ steps:
         "deadline: 1h\nsteps:\n  approval: { wait: 24h }\n",
     ),
     ("sleeps-over-deadline", "deadline: 1h\nsteps:\n  a: { sleep: 40m }\n  b: { sleep: 40m }\n  c: { sleep: 40m }\n"),
+    ("unknown-queue", "steps:\n  a: { action: { send: \"queue:comands\" }, compensation: none }\n"),
+    ("message-at-most-once", "steps:\n  a: { action: { send: \"queue:commands\" }, effects: at-most-once, probe: { get: \"bank:/a\", happened: \"{{ true }}\" }, compensation: none }\n"),
     ("unknown-participant", "steps:\n  a: { action: { get: \"stok:/a\" } }\n"),
 ];
 
@@ -408,10 +415,11 @@ fn what_is_right_is_left_alone() {
         ("what another step answered, in a compensation", "steps:\n  a: { action: { get: 'bank:/a' } }\n  b: { action: { post: 'bank:/b' }, compensation: { delete: 'bank:/b/{{ steps.a.output }}' } }\n"),
         ("nothing can fail after what is sent once", "steps:\n  a: { action: { post: 'bank:/a' }, effects: at-most-once, probe: { get: 'bank:/a', happened: '{{ true }}' } }\n  b: { sleep: 1s }\n  c: { kind: retriable, action: { post: 'post:/c' } }\n"),
         ("a deadline means nothing to a retriable step", "deadline: 1h\nsteps:\n  a: { action: { get: 'bank:/a' } }\n  b: { kind: retriable, action: { post: 'post:/b', timeout: 2h } }\n"),
+        ("a message with its compensation", "steps:\n  a: { action: { send: 'queue:commands', body: { x: '{{ input.x }}' }, timeout: 1h }, compensation: { send: 'queue:commands' } }\n"),
         ("half a segment of dots", "steps:\n  a: { action: { get: 'bank:/a/.{{ input.x }}' } }\n"),
     ];
     for (why, source) in cases {
-        let checked = lint::check(&format!("{HEAD}{source}"), Some(&["bank".into(), "post".into()]));
+        let checked = lint::check(&format!("{HEAD}{source}"), Some(&known(&["bank", "post"])));
         assert_eq!(lint::render(source, why, &checked.diagnostics, false), "", "{why}");
         assert!(checked.definition.is_some(), "{why}");
     }

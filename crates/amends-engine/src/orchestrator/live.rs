@@ -2,6 +2,7 @@
 
 use super::{ReplyId, Want, lanes::OutgoingCall, writes::is_about_saga};
 use crate::{EngineError, Order, Snapshot};
+use amends_core::answer::Answer;
 use amends_core::definition::{Definition, StepIndex};
 use amends_core::machine::{Command, Decision, Direction, Event, Phase, PlannedCall, Saga, Status, StepState};
 use amends_core::time::Timestamp;
@@ -128,6 +129,12 @@ pub(super) fn command(definition: &Definition, want: &Want) -> Result<Command, E
             Command::Complete { step: step_named(step)?, output: output.clone() }
         }
         Want::Order(Order::Fail { step, reason }) => Command::Fail { step: step_named(step)?, reason: reason.clone() },
+        Want::Order(Order::Reply { step, direction, attempt, reply }) => Command::Answered {
+            step: step_named(step)?,
+            direction: *direction,
+            attempt: *attempt,
+            answer: Answer::Reply(reply.clone()),
+        },
         Want::Order(Order::Cancel(operator)) => Command::Cancel(operator.clone()),
         Want::Order(Order::Pause(operator)) => Command::Pause(operator.clone()),
         Want::Order(Order::Resume(operator)) => Command::Resume(operator.clone()),

@@ -70,11 +70,16 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
     let at = decided.at;
     let name = |step: StepIndex| decided.definition.steps[step].name.clone();
     match event {
+        // What is sent by message has no place in the queue of compensations: it is due when the saga wakes.
+        Event::CompensationQueued { step, .. }
+        | Event::CompensationFailed { step, .. }
+        | Event::CompensationDone { step }
+            if decided.is_message(*step) => {}
         Event::CompensationQueued { step, .. } => writes.push(decided.message(*step, at)),
         Event::CompensationFailed { step, retry_at, .. } => writes.push(decided.message(*step, *retry_at)),
         Event::CompensationDone { step } => writes.push(Write::DeleteMessage { step: name(*step) }),
         Event::DeadLettered { step, direction, claim, failure } => {
-            if *direction == Direction::Compensation {
+            if *direction == Direction::Compensation && !decided.is_message(*step) {
                 writes.push(Write::DeleteMessage { step: name(*step) });
             }
             writes.push(Write::OpenDeadLetter {
@@ -111,6 +116,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
         }
         Event::CompensationEntered { operator: None, .. }
         | Event::Started { .. }
+        | Event::CompensationSent { .. }
         | Event::ActionStarted { .. }
         | Event::ActionDone { .. }
         | Event::ActionFailed { .. }
@@ -129,6 +135,11 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
 }
 
 impl Decided<'_> {
+    /// Whether a step is compensated by message.
+    fn is_message(&self, step: StepIndex) -> bool {
+        self.definition.steps[step].compensation().is_some_and(|compensation| compensation.call.is_message())
+    }
+
     fn message(&self, step: StepIndex, at: Timestamp) -> Write {
         message(self.definition, self.saga, step, at)
     }

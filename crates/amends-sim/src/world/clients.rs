@@ -236,7 +236,7 @@ impl World {
                 let process = self.any_process();
                 if let Some(order) = self.wish(id) {
                     let reason = match &order {
-                        Order::Complete { .. } | Order::Fail { .. } => None,
+                        Order::Complete { .. } | Order::Fail { .. } | Order::Reply { .. } => None,
                         Order::Cancel(operator)
                         | Order::Pause(operator)
                         | Order::Resume(operator)

@@ -39,8 +39,8 @@ pub(crate) async fn put(
     Source(source): Source,
 ) -> Result<(StatusCode, Json<Definition>), ApiProblem> {
     // A long definition takes a while, and nobody else's request is to wait for that.
-    let (text, participants) = (source.clone(), app.participants.clone());
-    let checked = tokio::task::spawn_blocking(move || lint::check(&text, Some(&participants))).await;
+    let (text, known) = (source.clone(), app.known.clone());
+    let checked = tokio::task::spawn_blocking(move || lint::check(&text, Some(&known))).await;
     let checked = checked.expect("lint does not panic");
     let Some(definition) = checked.definition else {
         let errors = checked.diagnostics.iter().filter(|found| found.severity == Severity::Error).count();

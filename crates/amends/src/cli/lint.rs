@@ -35,14 +35,14 @@ struct Report {
 }
 
 pub(super) fn run(arguments: &LintArgs) -> Outcome {
-    let participants: Option<Vec<String>> = match &arguments.config {
-        Some(path) => Some(configuration(Some(path), Vec::new())?.participants.into_keys().collect()),
+    let known = match &arguments.config {
+        Some(path) => Some(configuration(Some(path), Vec::new())?.known()),
         None => None,
     };
     let mut reports = Vec::new();
     for path in &arguments.files {
         let source = server::read_definition(path)?;
-        let diagnostics = lint::check(&source, participants.as_deref()).diagnostics;
+        let diagnostics = lint::check(&source, known.as_ref()).diagnostics;
         reports.push(Report { file: path.display().to_string(), diagnostics, source });
     }
     let errors = count(&reports, Severity::Error);

@@ -4,7 +4,7 @@ use super::report::Fault;
 use super::section::{Findings, Section};
 use super::tree::{Node, Origin, Table};
 use super::values::{self, StoreLocation};
-use super::{Auth, Config, Http, Log, LogFormat, Oidc, Postgres, Telemetry, Tls};
+use super::{Auth, Config, Http, Log, LogFormat, Oidc, Postgres, QueueConfig, Sqs, Telemetry, Tls};
 use amends_client::Role;
 use amends_core::limits;
 use amends_core::signature::KEYS;
@@ -20,6 +20,9 @@ const MOST_IN_FLIGHT: u32 = 10_000;
 /// The most connections to PostgreSQL of one kind: more than any one server should have.
 const MOST_CONNECTIONS: u32 = 1_000;
 
+/// The longest that SQS keeps a message invisible.
+const MOST_VISIBILITY_MS: u64 = 12 * 60 * 60 * 1_000;
+
 /// The shortest time for which a finished saga is kept: whoever started it may still be asking for it, or starting it again.
 const LEAST_RETENTION_MS: u64 = 60 * 60 * 1_000;
 
@@ -34,6 +37,8 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
     let definitions = top.value("definitions", |node| values::path(node, base));
     let shutdown_grace_ms = top.value("shutdown_grace", |node| values::duration(node, 0));
     let participants = participants(&mut top, base);
+    let queues = queues(&mut top);
+    let sqs = sqs(top.section("sqs"));
     let (per_second, visibility_ms) = compensations(top.section("compensations"));
     let live_sagas = limits(top.section("limits"));
     let postgres = postgres(top.section("postgres"));
@@ -47,6 +52,8 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
         retention_ms,
         definitions,
         participants: participants?,
+        queues,
+        sqs,
         compensations_per_second: per_second.unwrap_or(defaults.compensations_per_second),
         visibility_ms: visibility_ms.unwrap_or(defaults.visibility_ms),
         live_sagas: live_sagas.unwrap_or(defaults.live_sagas),
@@ -132,6 +139,38 @@ fn breaker(mut section: Section<'_>) -> BreakerSettings {
         open_ms: open_ms.unwrap_or(defaults.open_ms),
         probes: probes.unwrap_or(defaults.probes),
     }
+}
+
+fn queues(top: &mut Section<'_>) -> BTreeMap<String, QueueConfig> {
+    let mut queues = BTreeMap::new();
+    top.named("queues", |name, origin, mut section| {
+        if !is_name(name) {
+            let remedy = format!("use 1 to {} lower-case letters, digits, `-` and `_`", limits::NAME_BYTES);
+            section.fault(origin, Fault::new("cannot be the name of a queue", remedy));
+        }
+        queues.insert(name.to_owned(), queue(section));
+    });
+    queues
+}
+
+fn queue(mut section: Section<'_>) -> QueueConfig {
+    let defaults = QueueConfig::default();
+    let sqs = section.value("sqs", values::sqs_queue);
+    let receives = section.value("receives", |node| values::number(node, 1..=1_000));
+    let visibility_ms = section.value("visibility", |node| values::duration_within(node, 1_000..=MOST_VISIBILITY_MS));
+    section.finish();
+    QueueConfig {
+        sqs,
+        receives: receives.unwrap_or(defaults.receives),
+        visibility_ms: visibility_ms.unwrap_or(defaults.visibility_ms),
+    }
+}
+
+fn sqs(mut section: Section<'_>) -> Sqs {
+    let endpoint = section.value("endpoint", values::url);
+    let region = section.value("region", values::nonempty);
+    section.finish();
+    Sqs { endpoint: endpoint.map(|url| url.to_string()), region }
 }
 
 fn compensations(mut section: Section<'_>) -> (Option<u32>, Option<u64>) {

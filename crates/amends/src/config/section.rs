@@ -5,6 +5,9 @@ use super::report::{Fault, Problem};
 use super::tree::{Node, Origin, Table, Value};
 use amends_core::lint;
 
+/// Where the tables have names that people chose.
+const NAMED: [&str; 2] = ["participants.", "queues."];
+
 /// What reading has found so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -138,7 +141,7 @@ impl<'f> Section<'f> {
     /// Ends the reading: what was not asked for is unknown.
     pub(super) fn finish(mut self) {
         let mut names: Vec<&str> = self.path.split('.').collect();
-        if let Some(name) = names.get_mut(1).filter(|_| self.path.starts_with("participants.")) {
+        if let Some(name) = names.get_mut(1).filter(|_| NAMED.iter().any(|named| self.path.starts_with(named))) {
             *name = "NAME";
         }
         let path = names.join(".");

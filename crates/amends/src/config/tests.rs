@@ -1,4 +1,4 @@
-use super::{Config, ConfigError, FlagValue, LogFormat, Oidc, Sources, StoreLocation, section, tree};
+use super::{Config, ConfigError, FlagValue, LogFormat, Oidc, QueueConfig, Sources, StoreLocation, section, tree};
 use amends_client::Role;
 use amends_engine::{Identity, ParticipantTls, Secret};
 use std::path::{Path, PathBuf};
@@ -244,6 +244,55 @@ fn tls_of_a_participant() {
         source("key = \"/a.key\"")
     );
     insta::assert_snapshot!(refused(&wrong));
+}
+
+#[test]
+fn queues_of_the_store() {
+    let source = "[queues.replies]\n[queues.commands]\nreceives = 3\nvisibility = \"2m\"\n";
+    let config = read(source, &[]).unwrap();
+    let expected = [
+        ("commands".to_owned(), QueueConfig { sqs: None, receives: 3, visibility_ms: 120_000 }),
+        ("replies".to_owned(), QueueConfig::default()),
+    ];
+    assert_eq!(config.queues, expected.into());
+    assert_eq!((config.sqs.endpoint, config.sqs.region), (None, None));
+    assert!(read("", &[]).unwrap().queues.is_empty());
+}
+
+#[test]
+fn wrong_queues() {
+    let source = r#"
+queues.text = "yes"
+[queues.Replies]
+[queues.replies]
+receives = 0
+visibility = "13h"
+sqss = "replies"
+[sqs]
+endpoint = "127.0.0.1:4566"
+region = ""
+"#;
+    insta::assert_snapshot!(refused(source));
+}
+
+#[cfg(feature = "sqs")]
+#[test]
+fn queues_of_sqs() {
+    let queue = |sqs: &str| format!("[queues.replies]\nsqs = \"{sqs}\"\n");
+    for good in ["replies", "Replies_2-a", "https://sqs.eu-central-1.amazonaws.com/123456789012/replies"] {
+        let config = read(&queue(good), &[("AMENDS_SQS__REGION", "eu-central-1")]).unwrap();
+        assert_eq!(config.queues["replies"].sqs.as_deref(), Some(good));
+        assert_eq!(config.sqs.region.as_deref(), Some("eu-central-1"));
+    }
+    let wrong = ["", "a b", "replies.fifo", "https://sqs/1/replies.fifo", "https://", "ftp://sqs/1/a", &"x".repeat(81)];
+    let told = wrong.map(|wrong| refused(&queue(wrong)));
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[cfg(not(feature = "sqs"))]
+#[test]
+fn a_queue_of_sqs_is_refused_by_a_program_without_it() {
+    insta::assert_snapshot!(refused("[queues.replies]\nsqs = \"replies\"\n"));
 }
 
 #[test]

@@ -165,6 +165,36 @@ pub(super) fn duration(node: &Node, least: u64) -> Result<u64, Fault> {
     }
 }
 
+/// A duration in milliseconds that is neither too short nor too long.
+pub(super) fn duration_within(node: &Node, bounds: RangeInclusive<u64>) -> Result<u64, Fault> {
+    let ms = duration(node, *bounds.start())?;
+    if ms <= *bounds.end() {
+        return Ok(ms);
+    }
+    Err(Fault::new("is too long", format!("write at most {}", format_duration(*bounds.end()))))
+}
+
+/// A queue of SQS: its address, or its name. What cannot be one is found now, and not at the first message.
+pub(super) fn sqs_queue(node: &Node) -> Result<String, Fault> {
+    if cfg!(not(feature = "sqs")) {
+        let remedy = "build it with `--features sqs`, or take the key away: the store then keeps the queue";
+        return Err(Fault::new("names a queue of SQS, which this program was built without", remedy));
+    }
+    let text = text(node)?;
+    if text.ends_with(".fifo") {
+        return Err(Fault::new("is a FIFO queue, which Amends does not use", "name a standard queue"));
+    }
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if (1..=80).contains(&text.len()) && text.bytes().all(is_letter) {
+        return Ok(text);
+    }
+    if text.contains("://") {
+        return url(node).map(|_| text);
+    }
+    let remedy = "write its address, or its name of up to 80 letters, digits, `-` and `_`";
+    Err(Fault::new(format!("is neither an address nor a name: `{text}`"), remedy))
+}
+
 /// Where to listen. Unless the server knows its callers only the loopback: everything else would hand control of the sagas to
 /// whoever can connect.
 pub(super) fn listen(node: &Node, knows_callers: bool) -> Result<SocketAddr, Fault> {

@@ -3,7 +3,7 @@
 
 use amends_core::definition::Definition;
 use amends_core::limits;
-use amends_core::lint::{self, Severity};
+use amends_core::lint::{self, Known, Severity};
 use amends_engine::Engine;
 use amends_store::{StoreAndViews, Which};
 use anyhow::Context;
@@ -46,13 +46,13 @@ pub(super) struct Loaded {
 }
 
 /// Reads and judges every definition of a directory.
-pub(super) fn load(directory: &Path, participants: &[String]) -> anyhow::Result<Vec<Loaded>> {
+pub(super) fn load(directory: &Path, known: &Known) -> anyhow::Result<Vec<Loaded>> {
     let mut loaded: Vec<Loaded> = Vec::new();
     let mut invalid = Vec::new();
     for path in files(directory)? {
         let name = path.display().to_string();
         let source = read(&path)?;
-        let checked = lint::check(&source, Some(participants));
+        let checked = lint::check(&source, Some(known));
         let Some(definition) = checked.definition else {
             let errors = checked.diagnostics.into_iter().filter(|found| found.severity == Severity::Error).collect();
             invalid.push((name, source, errors));
@@ -81,10 +81,10 @@ pub(super) async fn store(engine: &Engine, loaded: Vec<Loaded>) -> anyhow::Resul
     Ok(names)
 }
 
-/// Says which definitions that are stored name participants that are not configured: their sagas would get stuck.
-pub(super) async fn warn_of_unusable(store: &dyn StoreAndViews, participants: &[String]) -> anyhow::Result<()> {
+/// Says which definitions that are stored name participants or queues that are not configured: their sagas would get stuck.
+pub(super) async fn warn_of_unusable(store: &dyn StoreAndViews, known: &Known) -> anyhow::Result<()> {
     for stored in store.definitions(Which::Current).await? {
-        let checked = lint::check(&stored.source, Some(participants));
+        let checked = lint::check(&stored.source, Some(known));
         for found in checked.diagnostics.iter().filter(|found| found.severity == Severity::Error) {
             tracing::warn!(definition = stored.name, "a stored definition cannot be used: {}", found.message);
         }

@@ -1,7 +1,12 @@
 use super::DefinitionError;
 use super::definitions::{self, Loaded};
+use amends_core::lint::Known;
 use std::path::Path;
 use tempfile::TempDir;
+
+fn known() -> Known {
+    Known { participants: vec!["shop".to_owned()], ..Known::default() }
+}
 
 fn good(name: &str) -> String {
     format!("saga: {name}\nkey: \"{{{{ input.id }}}}\"\nsteps:\n  pause: {{ sleep: 1s }}\n")
@@ -17,7 +22,7 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
 
 /// Why the definitions of a directory cannot be loaded, without the directory's own name.
 fn refused(directory: &Path) -> String {
-    let error = definitions::load(directory, &["shop".to_owned()]).map(|loaded| loaded.len()).unwrap_err();
+    let error = definitions::load(directory, &known()).map(|loaded| loaded.len()).unwrap_err();
     format!("{error:#}").replace(&format!("{}/", directory.display()), "")
 }
 
@@ -27,9 +32,9 @@ fn a_directory_is_loaded_by_its_endings() {
     let files = [("a.yaml", good("a")), ("b.yml", good("b")), ("c.json", json.into()), ("d.yaml.bak", "?".into())];
     let directory = directory(&files.each_ref().map(|(name, text)| (*name, text.as_str())));
     std::fs::create_dir(directory.path().join("e.yaml")).unwrap();
-    let loaded: Vec<Loaded> = definitions::load(directory.path(), &[]).unwrap();
+    let loaded: Vec<Loaded> = definitions::load(directory.path(), &Known::default()).unwrap();
     assert_eq!(loaded.len(), 3);
-    assert!(definitions::load(tempfile::tempdir().unwrap().path(), &[]).unwrap().is_empty());
+    assert!(definitions::load(tempfile::tempdir().unwrap().path(), &Known::default()).unwrap().is_empty());
 }
 
 #[test]
@@ -37,7 +42,7 @@ fn every_definition_that_is_not_valid_is_shown() {
     let stranger = good("b").replace("{ sleep: 1s }", "{ action: { post: \"shoq:/works\" }, compensation: none }");
     let mistyped = good("c").replace("sleep", "slep");
     let directory = directory(&[("a.yaml", &good("a")), ("b.yaml", &stranger), ("c.yaml", &mistyped)]);
-    let error = definitions::load(directory.path(), &["shop".to_owned()]).map(|loaded| loaded.len()).unwrap_err();
+    let error = definitions::load(directory.path(), &known()).map(|loaded| loaded.len()).unwrap_err();
     assert!(error.downcast_ref::<DefinitionError>().is_some());
     insta::assert_snapshot!(refused(directory.path()));
 }

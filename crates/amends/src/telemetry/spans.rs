@@ -84,6 +84,7 @@ impl Tracker {
             | Event::SleepStarted { .. }
             | Event::SleepEnded { .. }
             | Event::CompensationEntered { .. }
+            | Event::CompensationSent { .. }
             | Event::DeadLetterSettled { .. }
             | Event::Paused { .. }
             | Event::Resumed { .. } => Vec::new(),

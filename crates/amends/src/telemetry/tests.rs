@@ -321,7 +321,7 @@ async fn lost_attempts_at_a_compensation_are_counted() {
         retry_at: Timestamp(1),
     };
     let events = [
-        Event::CompensationQueued { step: 1, digest: "d".into(), claim: Claim::Done },
+        Event::CompensationQueued { step: 1, digest: "d".into(), claim: Claim::Done, by_message: false },
         failed(3),
         failed(4),
         Event::CompensationDone { step: 1 },

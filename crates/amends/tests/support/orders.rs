@@ -361,6 +361,7 @@ fn is_at_rest(state: &StepState) -> bool {
         | StepState::Dead(_) => true,
         StepState::Reopened
         | StepState::Acting(_)
+        | StepState::Sent { .. }
         | StepState::ActionDue { .. }
         | StepState::Probing(_)
         | StepState::ProbeDue { .. }

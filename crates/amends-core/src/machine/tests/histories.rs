@@ -18,7 +18,7 @@ use uuid::Uuid;
 const LINE: &str = "deadline=1h a(probe) w(wait) s(sleep) p(pivot) r(retriable)";
 
 fn any_event() -> impl Strategy<Value = Event> {
-    (0usize..22, 0usize..7, 0u64..12, 0usize..4, 0usize..3).prop_map(|(which, step, number, trouble, claim)| {
+    (0usize..23, 0usize..7, 0u64..12, 0usize..4, 0usize..3).prop_map(|(which, step, number, trouble, claim)| {
         let failure = || Failure::without_status("as it is");
         let output = || Arc::new(Value::Null);
         let operator = || Operator { actor: "ann".into(), reason: "a test".into() };
@@ -28,7 +28,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         let (at, attempt) = (DAWN.plus(number), number as u32);
         match which {
             0 => Event::Started { key: "k".into(), input: output(), deadline_at: None, traceparent: None },
-            1 => Event::ActionStarted { step, attempt, digest: "d".into() },
+            1 => {
+                let until = number.is_multiple_of(2).then_some(at);
+                Event::ActionStarted { step, attempt, digest: "d".into(), until }
+            }
             2 => Event::ActionDone { step, output: output(), by_probe: false },
             3 => Event::ActionFailed { step, trouble, failure: failure(), retry_at: at },
             4 => Event::ActionRefused { step, failure: failure() },
@@ -41,7 +44,10 @@ fn any_event() -> impl Strategy<Value = Event> {
             11 => Event::SleepStarted { step, until: at },
             12 => Event::SleepEnded { step },
             13 => Event::CompensationEntered { reason: "as it is".into(), operator: None },
-            14 => Event::CompensationQueued { step, digest: "d".into(), claim },
+            14 => {
+                let by_message = number.is_multiple_of(2);
+                Event::CompensationQueued { step, digest: "d".into(), claim, by_message }
+            }
             15 => Event::CompensationFailed { step, attempt, trouble, failure: failure(), retry_at: at },
             16 => Event::CompensationDone { step },
             17 => Event::DeadLettered { step, direction, claim, failure: failure() },
@@ -50,6 +56,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
             19 => Event::Paused { operator: operator() },
             20 => Event::Resumed { operator: operator() },
+            21 => Event::CompensationSent { step, attempt, until: at },
             _ => {
                 if number.is_multiple_of(2) {
                     Event::Completed
@@ -110,7 +117,7 @@ fn check(events: &[Event], expected: &str) {
 #[test]
 fn a_history_that_makes_no_sense() {
     let started = Event::Started { key: "k".into(), input: Arc::default(), deadline_at: None, traceparent: None };
-    let start = |step| Event::ActionStarted { step, attempt: 1, digest: "d".into() };
+    let start = |step| Event::ActionStarted { step, attempt: 1, digest: "d".into(), until: None };
     let back = Event::CompensationEntered { reason: "as it is".into(), operator: None };
     let cannot = |number: u64, event: &str, why: &str| {
         format!("event {number} ({event}) cannot follow what came before it: {why}")

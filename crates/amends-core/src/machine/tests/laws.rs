@@ -97,11 +97,12 @@ fn begins_something(event: &Event) -> bool {
             | Event::WaitStarted { .. }
             | Event::SleepStarted { .. }
             | Event::CompensationQueued { .. }
+            | Event::CompensationSent { .. }
     )
 }
 
 /// Every call is that of an event of the same decision, and every such event has its call. The one exception is a
-/// compensation, whose intent is its message.
+/// compensation by a call, whose intent is its message.
 fn calls_follow_from_events(command: &Command, decision: &Decision) {
     let calls: Vec<_> = decision.calls.iter().map(|call| (call.step, call.direction, call.attempt)).collect();
     if let Command::Received { step, .. } = command {
@@ -116,6 +117,7 @@ fn calls_follow_from_events(command: &Command, decision: &Decision) {
         .filter_map(|event| match event {
             Event::ActionStarted { step, attempt, .. } => Some((*step, Direction::Action, *attempt)),
             Event::ProbeStarted { step, attempt } => Some((*step, Direction::Probe, *attempt)),
+            Event::CompensationSent { step, attempt, .. } => Some((*step, Direction::Compensation, *attempt)),
             _ => None,
         })
         .collect();

@@ -14,12 +14,15 @@ struct Part {
     tries: u8,
     /// At-most-once, probe, bare, gone, patient, unsaid; then reads, undo-reads.
     flags: [bool; 8],
+    /// By message.
+    sent: bool,
 }
 
 fn part() -> impl Strategy<Value = Part> {
     let after = weighted(0.7, vec(any::<prop::sample::Index>(), 0..3));
     let flags = [0.2, 0.4, 0.15, 0.15, 0.4, 0.1, 0.2, 0.1].map(prop::bool::weighted);
-    (0u8..20, after, 1u8..4, flags).prop_map(|(work, after, tries, flags)| Part { work, after, tries, flags })
+    let parts = (0u8..20, after, 1u8..4, flags, prop::bool::weighted(0.3));
+    parts.prop_map(|(work, after, tries, flags, sent)| Part { work, after, tries, flags, sent })
 }
 
 /// A definition in one line.
@@ -100,8 +103,10 @@ impl Writer {
                 options.push(format!("tries={}", part.tries));
                 let names = ["once", "probe", "bare", "gone", "patient", "unsaid"];
                 let given = names.iter().zip(part.flags).filter(|(name, given)| {
-                    *given && (kind.is_none() || !matches!(**name, "bare" | "gone" | "unsaid"))
+                    let fits_kind = kind.is_none() || !matches!(**name, "bare" | "gone" | "unsaid");
+                    *given && fits_kind && !(part.sent && matches!(**name, "once" | "gone"))
                 });
+                options.extend(part.sent.then(|| "sent".to_owned()));
                 options.extend(given.map(|(name, _)| (*name).to_owned()));
                 let read = first.iter().find(|name| self.readable.contains(name)).filter(|_| part.flags[6]);
                 options.extend(read.map(|name| format!("reads={name}")));

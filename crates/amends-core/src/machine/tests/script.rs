@@ -5,6 +5,7 @@
 //! | `a=200`, `a=503`, `a=409/2000` | the call of `a` that is in flight is answered; after the slash `Retry-After` in ms |
 //! | `a=lost`, `a=unsent` | its answer never comes; it could not be sent |
 //! | `a=yes`, `a=no` | its probe is answered |
+//! | `a=done`, `a=refused`, `a=later` | its message is answered |
 //! | `a=withdrawn` | its call is taken back before it is sent |
 //! | `a!1=200`, `a?1=no`, `a<1=200` | an answer to that attempt at the action, the probe, the compensation |
 //! | `a.` | the message for the compensation of `a` is received; `a.21`: for the 21st time |
@@ -19,9 +20,11 @@
 
 use super::spec;
 use super::stage::{Stage, operator, response};
-use crate::answer::Answer;
+use crate::answer::{Answer, Reply};
 use crate::definition::StepIndex;
-use crate::machine::{Command, Decision, Direction, Event, Refusal, Settlement, StepState, Trouble};
+use crate::machine::{
+    Command, Decision, Direction, Event, PlannedCall, Refusal, Settlement, StepState, Trouble, Undoing, Way,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -131,7 +134,7 @@ fn answered(stage: &mut Stage, name: &str, text: &str) -> Command {
         }
     }
     let step = step(stage, name);
-    if matches!(stage.saga.steps[step].state, StepState::Compensating(_))
+    if matches!(stage.saga.steps[step].state, StepState::Compensating(Undoing { way: Way::Call, .. }))
         && !stage.is_flying(step, Direction::Compensation)
     {
         stage.command(&Command::Received { step, receives: 1 }).expect("it waits for its message");
@@ -149,6 +152,9 @@ fn answer(name: &str, text: &str) -> Answer {
     match text {
         "lost" => Answer::Lost { error: "nobody answered".into() },
         "unsent" => Answer::NotSent { error: "nobody there".into() },
+        "done" => Answer::Reply(Reply::Done { output: Arc::new(json!({ "of": name })) }),
+        "refused" => Answer::Reply(Reply::Refused { error: "it will not do".into() }),
+        "later" => Answer::Reply(Reply::NotDone { error: "not now".into(), retry_after_ms: None }),
         "yes" => response(200, None, json!({ "happened": true, "of": name })),
         "no" => response(200, None, json!({ "happened": false })),
         _ => {
@@ -168,7 +174,8 @@ fn describe(stage: &Stage, outcome: &Result<Decision, Refusal>) -> String {
         Err(Refusal::Conflict(why)) => return format!("no: {why}"),
     };
     let mut words: Vec<String> = decision.events.iter().filter_map(|event| describe_event(stage, event)).collect();
-    let sent = decision.calls.iter().filter(|call| call.direction == Direction::Compensation);
+    let is_call = |call: &&PlannedCall| call.direction == Direction::Compensation && !call.request.is_message();
+    let sent = decision.calls.iter().filter(is_call);
     words.extend(sent.map(|call| format!("send {}<{}", stage.definition.steps[call.step].name, call.attempt)));
     if words.is_empty() {
         words.push("nothing".into());
@@ -183,7 +190,8 @@ fn describe_event(stage: &Stage, event: &Event) -> Option<String> {
     let after = |at: &crate::time::Timestamp| at.since(stage.now);
     Some(match event {
         Event::Started { .. } => return None,
-        Event::ActionStarted { attempt, .. } => format!("start {name}!{attempt}"),
+        Event::ActionStarted { attempt, until: None, .. } => format!("start {name}!{attempt}"),
+        Event::ActionStarted { attempt, until: Some(until), .. } => format!("send {name}!{attempt} +{}", after(until)),
         Event::ActionDone { by_probe: false, .. } => format!("done {name}"),
         Event::ActionDone { by_probe: true, .. } => format!("found {name}"),
         Event::ActionFailed { trouble, retry_at, .. } => {
@@ -203,6 +211,7 @@ fn describe_event(stage: &Stage, event: &Event) -> Option<String> {
         Event::SleepEnded { .. } => format!("slept {name}"),
         Event::CompensationEntered { .. } => "back".into(),
         Event::CompensationQueued { claim, .. } => format!("undo {name} {}", claim.as_str()),
+        Event::CompensationSent { attempt, until, .. } => format!("send {name}<{attempt} +{}", after(until)),
         Event::CompensationFailed { trouble, retry_at, .. } => {
             format!("undo-again {name} {} +{}", describe_trouble(*trouble), after(retry_at))
         }

@@ -4,6 +4,7 @@
 //!
 //! - `pivot`, `retriable`; `after=a+b`, `after=` for a step that waits for none
 //! - `once`: at-most-once; `probe`: has a probe; `gone`: 404 ends its compensation
+//! - `sent`: its action and compensation are messages, answered within 60 s
 //! - `bare`: there is nothing to undo; `unsaid`: the definition does not say how it is undone
 //! - `wait` (60 s), `sleep` (10 s), or `wait=5s`
 //! - `tries=3`: attempts, where the default is 2; `patient`: delays of seconds, where the default is none at all
@@ -88,7 +89,12 @@ impl<'a> Step<'a> {
             (false, Some(other)) => format!("{{ x: \"{{{{ steps['{other}'].output.of }}}}\" }}"),
             (false, None) => "{ x: \"{{ input.id }}\" }".to_owned(),
         };
-        lines.push(format!("    action: {{ post: \"p:/{name}\", body: {} }}", body("needs", "reads")));
+        let sent = self.has("sent");
+        let target = |path: &str| match sent {
+            true => "send: \"queue:p\", timeout: 60s".to_owned(),
+            false => format!("post: \"p:/{path}\""),
+        };
+        lines.push(format!("    action: {{ {}, body: {} }}", target(name), body("needs", "reads")));
         lines.push(format!("    retry: {policy}"));
         if self.has("once") {
             lines.push("    effects: at-most-once".into());
@@ -109,8 +115,10 @@ impl<'a> Step<'a> {
             } else {
                 body("undo-needs", "undo-reads")
             };
-            lines
-                .push(format!("    compensation: {{ post: \"p:/{name}/undo\", body: {body}, retry: {policy}{gone} }}"));
+            lines.push(format!(
+                "    compensation: {{ {}, body: {body}, retry: {policy}{gone} }}",
+                target(&format!("{name}/undo"))
+            ));
         }
     }
 }

@@ -4,7 +4,8 @@ use super::laws;
 use crate::answer::{Answer, Response};
 use crate::definition::{Definition, StepIndex};
 use crate::machine::{
-    Command, Decision, Direction, Event, Moment, Operator, PlannedCall, Refusal, Saga, Start, StepState, begin, decide,
+    Command, Decision, Direction, Event, Moment, Operator, PlannedCall, Refusal, Saga, Start, StepState, Undoing, Way,
+    begin, decide,
 };
 use crate::time::Timestamp;
 use serde_json::{Value, json};
@@ -61,9 +62,10 @@ impl Stage {
         };
         let before = std::mem::replace(&mut self.saga, Saga::clone(&decision.saga));
         self.history.extend(decision.events.iter().map(|event| (self.now, event.clone())));
-        // Whoever waited for the answers is gone; a compensation's message comes again by itself.
+        // Whoever waited for the answers is gone; a compensation's message comes again by itself, and a message is answered to whoever
+        // has the saga then.
         if *command == Command::Recover {
-            self.flying.clear();
+            self.flying.retain(|call| call.request.is_message());
         }
         self.flying.extend(decision.calls.iter().cloned());
         laws::after(self, &before, command, &decision);
@@ -79,7 +81,7 @@ impl Stage {
     pub fn messages(&self) -> Vec<(StepIndex, Timestamp)> {
         let steps = self.saga.steps.iter().enumerate();
         let queued = steps.filter_map(|(step, found)| match &found.state {
-            StepState::Compensating(undoing) => Some((step, undoing.at)),
+            StepState::Compensating(Undoing { way: Way::Call, at, .. }) => Some((step, *at)),
             _ => None,
         });
         queued.collect()

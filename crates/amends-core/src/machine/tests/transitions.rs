@@ -5,7 +5,7 @@ use super::spec;
 use super::stage::{DAWN, Stage, operator};
 use crate::answer::Failure;
 use crate::machine::{
-    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, StepState, Trial, Trouble, Undoing, apply,
+    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, StepState, Trial, Trouble, Undoing, Way, apply,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,18 +14,26 @@ use std::sync::Arc;
 #[rustfmt::skip]
 const TABLE: &[(&str, &[(&str, &str)])] = &[
     ("pending", &[
-        ("action-started", "acting"), ("action-refused", "refused"), ("wait-started", "waiting"),
+        ("action-started", "acting"), ("message-sent", "sent"), ("action-refused", "refused"), ("wait-started", "waiting"),
         ("sleep-started", "sleeping"), ("dead-action", "dead"),
     ]),
     ("reopened", &[
-        ("action-started", "acting"), ("action-refused", "refused"), ("unknown-ask", "probe-due"), ("unknown", "unknown"),
+        ("action-started", "acting"), ("message-sent", "sent"), ("action-refused", "refused"),
+        ("unknown-ask", "probe-due"), ("unknown", "unknown"),
         ("wait-started", "waiting"), ("dead-action", "dead"),
     ]),
     ("acting", &[
         ("action-done", "done"), ("action-failed", "action-due"), ("action-refused", "refused"),
         ("unknown-ask", "probe-due"), ("unknown", "unknown"), ("dead-action", "dead"),
     ]),
-    ("action-due", &[("action-started", "acting"), ("unknown-ask", "probe-due"), ("dead-action", "dead")]),
+    ("sent", &[
+        ("action-done", "done"), ("action-failed", "action-due"), ("action-refused", "refused"),
+        ("unknown-ask", "probe-due"), ("unknown", "unknown"), ("dead-action", "dead"),
+    ]),
+    ("action-due", &[
+        ("action-started", "acting"), ("message-sent", "sent"), ("action-done", "done"), ("unknown-ask", "probe-due"),
+        ("dead-action", "dead"),
+    ]),
     ("probing", &[
         ("action-done", "done"), ("action-refused", "refused"), ("unknown", "unknown"), ("probe-failed", "probe-due"),
         ("dead-action", "dead"), ("dead-probe", "dead"),
@@ -39,6 +47,10 @@ const TABLE: &[(&str, &[(&str, &str)])] = &[
     ("skipped", &[]),
     ("compensating", &[
         ("compensation-failed", "compensating"), ("compensation-done", "compensated"), ("dead-compensation", "dead"),
+    ]),
+    ("message-due", &[
+        ("compensation-sent", "compensating"), ("compensation-failed", "compensating"), ("compensation-done", "compensated"),
+        ("dead-compensation", "dead"),
     ]),
     ("compensated", &[]),
     ("dead-action", &[("retry", "reopened"), ("settle-done", "done"), ("settle-undone", "refused"), ("skip", "skipped")]),
@@ -57,11 +69,13 @@ fn states() -> Vec<(&'static str, StepState)> {
     let inquiry = Inquiry { since: DAWN, spent: 0 };
     let trial = Trial { digest: "d".into(), since: DAWN, spent: 0 };
     let dead = |direction, claim| StepState::Dead(Death { direction, claim, letter: LETTER });
-    let undoing = Undoing { digest: "d".into(), waited_ms: 0, spent: 0, claim: Claim::Done, at: DAWN };
+    let undoing = Undoing { digest: "d".into(), waited_ms: 0, spent: 0, claim: Claim::Done, at: DAWN, way: Way::Call };
+    let message_due = Undoing { way: Way::Message { until: None }, ..undoing.clone() };
     vec![
         ("pending", StepState::Pending),
         ("reopened", StepState::Reopened),
         ("acting", StepState::Acting(trial.clone())),
+        ("sent", StepState::Sent { trial: trial.clone(), until: DAWN }),
         ("action-due", StepState::ActionDue { trial, at: DAWN }),
         ("probing", StepState::Probing(inquiry.clone())),
         ("probe-due", StepState::ProbeDue { inquiry, at: DAWN }),
@@ -72,6 +86,7 @@ fn states() -> Vec<(&'static str, StepState)> {
         ("unknown", StepState::Unknown),
         ("skipped", StepState::Skipped),
         ("compensating", StepState::Compensating(undoing)),
+        ("message-due", StepState::Compensating(message_due)),
         ("compensated", StepState::Compensated),
         ("dead-action", dead(Direction::Action, Claim::Undone)),
         ("dead-probe", dead(Direction::Probe, Claim::Unknown)),
@@ -86,7 +101,8 @@ fn events() -> Vec<(&'static str, Event)> {
     let settle = |letter, settlement| Event::DeadLetterSettled { step: 0, letter, settlement, operator: operator() };
     let (trouble, attempt, at) = (Trouble::Unknown, 1, DAWN);
     vec![
-        ("action-started", Event::ActionStarted { step: 0, attempt, digest: "d".into() }),
+        ("action-started", Event::ActionStarted { step: 0, attempt, digest: "d".into(), until: None }),
+        ("message-sent", Event::ActionStarted { step: 0, attempt, digest: "d".into(), until: Some(at) }),
         ("action-done", Event::ActionDone { step: 0, output: Arc::default(), by_probe: false }),
         ("action-failed", Event::ActionFailed { step: 0, trouble, failure: failure(), retry_at: at }),
         ("action-refused", Event::ActionRefused { step: 0, failure: failure() }),
@@ -99,7 +115,11 @@ fn events() -> Vec<(&'static str, Event)> {
         ("wait-failed", Event::WaitFailed { step: 0, failure: failure() }),
         ("sleep-started", Event::SleepStarted { step: 0, until: at }),
         ("sleep-ended", Event::SleepEnded { step: 0 }),
-        ("compensation-queued", Event::CompensationQueued { step: 0, digest: "d".into(), claim: Claim::Done }),
+        (
+            "compensation-queued",
+            Event::CompensationQueued { step: 0, digest: "d".into(), claim: Claim::Done, by_message: false },
+        ),
+        ("compensation-sent", Event::CompensationSent { step: 0, attempt, until: at }),
         (
             "compensation-failed",
             Event::CompensationFailed { step: 0, attempt, trouble, failure: failure(), retry_at: at },
@@ -158,7 +178,7 @@ fn what_a_state_waits_for() {
     for (name, state) in states() {
         let saga = saga(&state, Phase::Forward);
         assert_eq!(saga.is_calling(), matches!(name, "acting" | "probing"), "{name}");
-        let is_timed = matches!(name, "action-due" | "probe-due" | "waiting" | "sleeping");
+        let is_timed = matches!(name, "sent" | "action-due" | "probe-due" | "waiting" | "sleeping" | "message-due");
         assert_eq!(state.due_at(), is_timed.then_some(DAWN), "{name}");
         assert_eq!(state.undone_at(), (name == "compensating").then_some(DAWN), "{name}");
     }
@@ -172,7 +192,7 @@ fn what_belongs_to_one_way() {
         for (name, event) in events() {
             let [forward, back] = phases().map(|phase| fits(&state, phase, &event));
             match name {
-                "action-started" | "wait-started" | "sleep-started" => {
+                "action-started" | "message-sent" | "wait-started" | "sleep-started" => {
                     assert!(!back, "{name} in {before} on the way back")
                 }
                 "compensation-queued" => assert!(!forward, "{name} in {before} on the way forward"),

@@ -3,7 +3,7 @@
 use super::ledger::Account;
 use super::spec;
 use super::stage::{Stage, operator, response};
-use crate::answer::Answer;
+use crate::answer::{Answer, Reply};
 use crate::definition::{Effects, Kind, StepIndex};
 use crate::machine::request;
 use crate::machine::{Claim, Command, Decision, Direction, Event, Phase, PlannedCall, Refusal, Settlement, StepState};
@@ -65,7 +65,11 @@ impl World {
         match action {
             Move::Answer { pick, outcome, coin } => {
                 if let Some(call) = picked(&self.stage.flying, pick).cloned() {
-                    self.answer(call, outcome, coin);
+                    if call.request.is_message() {
+                        self.deliver(&call, outcome, coin);
+                    } else {
+                        self.answer(call, outcome, coin);
+                    }
                 }
             }
             Move::Repeat { pick } => {
@@ -143,6 +147,53 @@ impl World {
         let _ = self.command(&Command::Answered { step, direction, attempt, answer });
     }
 
+    /// Delivers a message, and perhaps again at some other time. Its answer may never come back.
+    fn deliver(&mut self, call: &PlannedCall, outcome: u8, coin: u8) {
+        let PlannedCall { step, direction, attempt, .. } = *call;
+        self.saw("a message delivered");
+        let comes_again = coin.is_multiple_of(4) && self.is_undone_all_the_same(step);
+        let no = || "no".to_owned();
+        let reply = match (outcome, direction) {
+            (0..=149, Direction::Action) => match self.well(step) {
+                Answer::Response(said) if said.status == 200 => Some(Reply::Done { output: said.body }),
+                _ => Some(Reply::Refused { error: no() }),
+            },
+            (0..=149, _) => {
+                self.accounts[step].undo();
+                Some(Reply::Done { output: Arc::default() })
+            }
+            (150..=189, Direction::Action) => {
+                self.perhaps(step, coin);
+                None
+            }
+            (150..=189, _) => {
+                self.accounts[step].undo();
+                None
+            }
+            (190..=229, _) => Some(Reply::NotDone { error: no(), retry_after_ms: Some(u64::from(coin)) }),
+            (230..=255, _) => Some(Reply::Refused { error: no() }),
+        };
+        self.stage.flying.retain(|other| other != call);
+        if let Some(reply) = reply {
+            let outcome = self.command(&Command::Answered { step, direction, attempt, answer: Answer::Reply(reply) });
+            if outcome == Err(Refusal::Stale) {
+                self.saw("a message answered after its time");
+            }
+        }
+        if comes_again {
+            self.saw("a message delivered again");
+            self.stage.flying.push(call.clone());
+        }
+    }
+
+    /// Whether a participant's *no* is not simply believed, because a compensation can leave a tombstone.
+    fn is_undone_all_the_same(&self, step: StepIndex) -> bool {
+        let can_be_undone = self.stage.definition.steps[step].compensation().is_some_and(|compensation| {
+            request::compensation(&self.stage.definition, &self.stage.saga, step, &compensation.call).is_ok()
+        });
+        self.accounts[step].honours_key && can_be_undone
+    }
+
     fn act(&mut self, step: StepIndex, outcome: u8, coin: u8) -> Answer {
         let retry_after = [None, Some(0), Some(700), Some(9_000)][usize::from(coin / 3 % 4)];
         match outcome {
@@ -184,11 +235,8 @@ impl World {
     fn perhaps(&mut self, step: StepIndex, coin: u8) {
         let written = &self.stage.definition.steps[step];
         let gone = written.compensation().is_some_and(|compensation| compensation.not_found_is_done);
-        let can_be_undone = written.compensation().is_some_and(|compensation| {
-            request::compensation(&self.stage.definition, &self.stage.saga, step, &compensation.call).is_ok()
-        });
-        let is_undone_all_the_same = self.accounts[step].honours_key && can_be_undone;
-        let is_believed = written.call().is_some_and(|work| work.probe.is_some()) && !is_undone_all_the_same;
+        let may_say_no = written.call().is_some_and(|work| work.probe.is_some() || work.action.is_message());
+        let is_believed = may_say_no && !self.is_undone_all_the_same(step);
         let may_be_late = !is_believed && !gone;
         match coin % 3 {
             0 => {
@@ -251,7 +299,8 @@ impl World {
 
     /// Whatever was in flight has lost its answer; the coin says whether it arrived.
     pub fn crash(&mut self, coin: impl Fn(u32) -> u8) {
-        for (index, call) in (0..).zip(self.stage.flying.clone()) {
+        let calls = self.stage.flying.clone().into_iter().filter(|call| !call.request.is_message());
+        for (index, call) in (0..).zip(calls) {
             let coin = coin(index);
             match call.direction {
                 Direction::Action => self.perhaps(call.step, coin),
@@ -346,6 +395,15 @@ impl World {
             if let Event::CompensationQueued { step, .. } | Event::CompensationFailed { step, .. } = event {
                 self.receives[*step] = 0;
             }
+            if let Event::ActionRefused { step, .. } | Event::DeadLettered { step, claim: Claim::Undone, .. } = event {
+                // It is believed, so nobody begins after its time what was sent.
+                self.stage.flying.retain(|call| call.step != *step);
+            }
+            if let Event::ActionUnknown { step, ask_at: None, .. } = event
+                && self.stage.definition.steps[*step].call().is_some_and(|work| work.action.is_message())
+            {
+                self.saw("a message refused and undone");
+            }
             self.judge_event(event);
         }
         self.audit();
@@ -408,6 +466,9 @@ impl World {
         for moves in 0..bound {
             if self.stage.saga.is_finished() {
                 self.accounts.iter_mut().for_each(Account::land_all);
+                for call in std::mem::take(&mut self.stage.flying) {
+                    self.deliver(&call, 0, 1);
+                }
                 self.audit();
                 return moves;
             }
@@ -422,7 +483,11 @@ impl World {
         if self.stage.saga.held {
             self.command(&Command::Resume(operator())).expect("what is held can be resumed");
         } else if let Some(call) = self.stage.flying.first().cloned() {
-            self.answer(call, 0, 1);
+            if call.request.is_message() {
+                self.deliver(&call, 0, 1);
+            } else {
+                self.answer(call, 0, 1);
+            }
         } else if let Some((step, at)) = self.stage.messages().into_iter().min_by_key(|(_, at)| *at) {
             self.stage.now = self.stage.now.max(at);
             self.receive(step, 1);

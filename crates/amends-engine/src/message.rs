@@ -1,0 +1,129 @@
+//! What goes over a queue: the commands of steps, and the answers to them.
+
+use amends_core::answer::Reply;
+use amends_core::definition::Definition;
+use amends_core::idempotency::{action_key, compensation_key};
+use amends_core::machine::{Direction, PlannedCall, Saga};
+use amends_core::time::Timestamp;
+use amends_store::Write;
+use amends_store::queues::NewMessage;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// A command as its participant gets it. It may get it more than once.
+#[derive(Serialize)]
+struct Command<'a> {
+    /// Names the command; whoever answers gives it back.
+    id: &'a str,
+    saga: Uuid,
+    step: &'a str,
+    direction: Direction,
+    attempt: u32,
+    /// The same for every attempt.
+    idempotency_key: String,
+    /// Of a compensation: the key of the action that it undoes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_key: Option<String>,
+    traceparent: String,
+    /// Whoever meets it later does not begin with it any more.
+    not_after: Timestamp,
+    body: &'a RawValue,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The command's id.
+    pub to: String,
+    /// What became of it.
+    #[serde(flatten)]
+    pub reply: Reply,
+}
+
+/// A command by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Addressee<'a> {
+    pub(crate) saga: Uuid,
+    pub(crate) step: &'a str,
+    pub(crate) direction: Direction,
+    pub(crate) attempt: u32,
+}
+
+/// What writes the message that a call stands for.
+pub(crate) fn send(definition: &Definition, saga: &Saga, call: &PlannedCall, now: Timestamp) -> Write {
+    let step = definition.steps[call.step].name.as_str();
+    let own_key = action_key(&saga.key, saga.id, step);
+    let (idempotency_key, undone_key) = match call.direction {
+        Direction::Action | Direction::Probe => (own_key, None),
+        Direction::Compensation => (compensation_key(&saga.key, saga.id, step), Some(own_key)),
+    };
+    let id = format!("{}.{step}.{}.{}", saga.id, call.direction.as_str(), call.attempt);
+    let body = call.request.body.clone().unwrap_or_else(|| "null".into());
+    let command = Command {
+        id: &id,
+        saga: saga.id,
+        step,
+        direction: call.direction,
+        attempt: call.attempt,
+        idempotency_key,
+        action_key: undone_key,
+        traceparent: crate::trace::traceparent(saga, call.step, call.direction, call.attempt),
+        not_after: now.plus(call.request.timeout_ms),
+        body: &RawValue::from_string(body).expect("a request's body is JSON"),
+    };
+    let body = serde_json::to_string(&command).expect("a command is plain data");
+    Write::Send { queue: call.request.participant.clone(), message: NewMessage { id, body, at: now } }
+}
+
+impl Addressee<'_> {
+    /// The command that an id names; `None` where it is the id of none.
+    pub(crate) fn read(id: &str) -> Option<Addressee<'_>> {
+        let mut parts = id.split('.');
+        let (saga, step) = (parts.next()?, parts.next()?);
+        let (direction, attempt) = (parts.next()?, parts.next()?);
+        let direction =
+            [Direction::Action, Direction::Compensation].into_iter().find(|one| one.as_str() == direction)?;
+        let addressee =
+            Addressee { saga: Uuid::try_parse(saga).ok()?, step, direction, attempt: attempt.parse().ok()? };
+        parts.next().is_none().then_some(addressee)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn ids_of_commands() {
+        let saga = Uuid::from_u128(7);
+        let read = |id: &str| Addressee::read(id).map(|to| (to.saga, to.step.to_owned(), to.direction, to.attempt));
+        assert_eq!(read(&format!("{saga}.pay.action.2")), Some((saga, "pay".into(), Direction::Action, 2)));
+        let undo = Some((saga, "pay".into(), Direction::Compensation, 1));
+        assert_eq!(read(&format!("{saga}.pay.compensation.1")), undo);
+        for wrong in ["", "x", "x.pay.action.1", ".pay.action.1"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        for wrong in ["pay.action", "pay.probe.1", "pay.action.-1", "pay.action.x", "pay.action.1.", "pay.action.1.2"] {
+            assert_eq!(read(&format!("{saga}.{wrong}")), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn answers_as_they_are_written() {
+        let read = |text: serde_json::Value| serde_json::from_value::<Answer>(text).ok().map(|answer| answer.reply);
+        let output = Arc::new(json!({ "receipt": 1 }));
+        let done = json!({ "to": "x", "outcome": "done", "output": { "receipt": 1 } });
+        assert_eq!(read(done), Some(Reply::Done { output }));
+        assert_eq!(read(json!({ "to": "x", "outcome": "done" })), Some(Reply::Done { output: Arc::default() }));
+        let refused = json!({ "to": "x", "outcome": "refused", "error": "no" });
+        assert_eq!(read(refused), Some(Reply::Refused { error: "no".into() }));
+        let later = json!({ "to": "x", "outcome": "not-done", "error": "no", "retry_after_ms": 5 });
+        assert_eq!(read(later), Some(Reply::NotDone { error: "no".into(), retry_after_ms: Some(5) }));
+        for wrong in [json!({ "outcome": "done" }), json!({ "to": "x" }), json!({ "to": "x", "outcome": "maybe" })] {
+            assert_eq!(read(wrong.clone()), None, "{wrong}");
+        }
+    }
+}
