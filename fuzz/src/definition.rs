@@ -9,6 +9,7 @@ pub(crate) const WORDS: &[&str] = &[
     "steps:\n",
     "deadline: ",
     "dedupe: ",
+    "redact: [/input/card/*, /steps/a/output]\n",
     "within: ",
     "by: ",
     "retry: ",

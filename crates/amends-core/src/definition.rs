@@ -4,6 +4,7 @@
 //! judging live in [`crate::parse`] and [`crate::lint`].
 
 use crate::expression::{Expression, Template, Tree};
+use crate::redact::Pointer;
 use crate::retry::RetryPolicy;
 use std::fmt;
 
@@ -23,6 +24,8 @@ pub struct Definition {
     pub deadline_ms: Option<u64>,
     /// When two starts with different keys are one and the same work.
     pub dedupe: Option<Dedupe>,
+    /// What people are not shown.
+    pub redact: Vec<Pointer>,
     /// The steps in the order written. `after` has been resolved: a plain list is a chain.
     pub steps: Vec<Step>,
 }

@@ -4,6 +4,7 @@
 //! - [`expression`]: the `{{ … }}` in definitions.
 //! - [`machine`]: the state machine. `decide` turns a command into events, `apply` folds an event into the state.
 //! - [`answer`]: what a participant's answer means. [`retry`]: when to ask again.
+//! - [`redact`]: what people are not shown of a saga.
 //! - [`idempotency`]: the keys that calls carry, and the rules by which a service honours them. [`signature`]: how a service
 //!   knows who calls.
 //!
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod lint;
 pub mod machine;
 pub mod parse;
+pub mod redact;
 pub mod retry;
 pub mod signature;
 pub mod text;

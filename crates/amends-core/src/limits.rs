@@ -4,6 +4,8 @@
 pub const DEFINITION_BYTES: usize = 256 * 1024;
 /// The steps of one definition.
 pub const STEPS: usize = 100;
+/// The pointers of one `redact`.
+pub const POINTERS: usize = 100;
 /// A saga's input as JSON, in bytes.
 pub const INPUT_BYTES: usize = 1024 * 1024;
 /// What is kept of a participant's answer, in bytes.

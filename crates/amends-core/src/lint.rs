@@ -11,6 +11,7 @@ pub mod codes;
 mod graph;
 mod kinds;
 mod participants;
+mod redact;
 mod render;
 mod scopes;
 mod timing;
@@ -125,6 +126,7 @@ fn judge(draft: &Draft, known: Option<&Known>, problems: &mut Vec<Problem>) {
     if let Some(known) = known {
         participants::judge(draft, known, problems);
     }
+    redact::judge(draft, problems);
     let graph = Graph::of(draft, problems);
     scopes::judge(draft, graph.as_ref(), problems);
     kinds::judge_alone(draft, problems);
@@ -145,6 +147,7 @@ fn build(draft: Draft, graph: &Graph) -> Option<Definition> {
         key: draft.key?.value,
         deadline_ms: draft.deadline.map(|deadline| deadline.value),
         dedupe: draft.dedupe,
+        redact: draft.redact.into_iter().map(|pointer| pointer.value).collect(),
         steps: steps
             .map(|(index, (step, kind))| {
                 Some(crate::definition::Step {

@@ -33,6 +33,7 @@ use crate::definition::{Definition, Kind, StepIndex};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -310,6 +311,34 @@ pub enum Command {
         /// Who says so, and why.
         operator: Operator,
     },
+}
+
+/// For the log: without what participants answered and callbacks gave, and by the numbers of the steps.
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Command::Answered { step, direction, attempt, answer } => {
+                write!(f, "step {step}, {}, attempt {attempt}: ", direction.as_str())?;
+                match answer {
+                    Answer::Response(response) => write!(f, "answered {}", response.status),
+                    Answer::NotSent { .. } => f.write_str("not sent"),
+                    Answer::Lost { .. } => f.write_str("no answer"),
+                }
+            }
+            Command::Withdrawn { step, direction, attempt } => {
+                write!(f, "step {step}, {}, attempt {attempt}: withdrawn", direction.as_str())
+            }
+            Command::Received { step, receives } => write!(f, "step {step}: message received {receives} times"),
+            Command::Tick => f.write_str("tick"),
+            Command::Recover => f.write_str("recover"),
+            Command::Complete { step, output: _ } => write!(f, "step {step}: complete"),
+            Command::Fail { step, reason: _ } => write!(f, "step {step}: fail"),
+            Command::Cancel(_) => f.write_str("cancel"),
+            Command::Pause(_) => f.write_str("pause"),
+            Command::Resume(_) => f.write_str("resume"),
+            Command::Settle { letter, settlement: _, operator: _ } => write!(f, "settle dead letter {letter}"),
+        }
+    }
 }
 
 /// What a person decides about a dead letter.

@@ -13,6 +13,7 @@ mod draft;
 mod fields;
 mod json;
 mod reader;
+mod redact;
 mod retry;
 mod scalar;
 mod step;

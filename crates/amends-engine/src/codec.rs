@@ -26,13 +26,23 @@ pub(crate) fn decode(stored: &[StoredEvents]) -> Result<History, String> {
         let mut json = serde_json::Deserializer::from_slice(body);
         json.deserialize_seq(Appended { history: &mut history, at: *at })
             .and_then(|()| json.end())
-            .map_err(|error| format!("event {}: {error}", history.len() + 1))?;
+            .map_err(|error| format!("event {}: {}", history.len() + 1, without_values(&error)))?;
         let found = history.len() - before;
         if found as u64 != *count {
             return Err(format!("the commit with event {} holds {found} events and says {count}", before + 1));
         }
     }
     Ok(history)
+}
+
+/// What is wrong with an event. A value that is of another type than expected would be repeated in it, and this goes into the log.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let names_only = ["unknown variant", "missing field"].iter().any(|beginning| text.starts_with(beginning));
+    if error.is_data() && !names_only {
+        return format!("it has a value of another kind at line {} column {}", error.line(), error.column());
+    }
+    text
 }
 
 /// Puts a commit's events behind the history one by one, so that it is known which of them cannot be read.

@@ -40,7 +40,7 @@ pub type Incarnation = Uuid;
 
 /// The format of what this program keeps in a store: the language of definitions, and the events. It is raised with every change
 /// that the program before it could not read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What the engine needs of a store. Every method is atomic and durable when it answers.
 #[async_trait]

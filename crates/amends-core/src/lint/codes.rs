@@ -75,6 +75,8 @@ codes! {
     Error BAD_TARGET "bad-target" "not a target"
     Error BAD_EXPRESSION "bad-expression" "cannot be read"
     Error TOO_MANY_EXPRESSIONS "too-many-expressions" "too many"
+    Error BAD_POINTER "bad-pointer" "not to be redacted"
+    Error TOO_MANY_POINTERS "too-many-pointers" "one too many"
     Error BAD_STEP "bad-step" "not one thing to do"
     Error MISPLACED_KEY "misplaced-key" "does not belong here"
     Error WAIT_WITHOUT_TIMEOUT "wait-without-timeout" "would wait for ever"

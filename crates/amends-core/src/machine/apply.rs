@@ -92,7 +92,10 @@ fn whole(saga: &mut Saga, event: &Event, at: Timestamp) -> Result<(), String> {
         (Event::Compensated, Phase::Compensating { reason }) => {
             saga.phase = Phase::Compensated { at, reason: reason.clone() };
         }
-        (_, phase) => return Err(format!("the saga is {phase:?}, held: {}", saga.held)),
+        // Without the reason, which may quote a participant: this goes into the log.
+        (_, Phase::Forward) => return Err(format!("the saga is Forward, held: {}", saga.held)),
+        (_, Phase::Compensating { .. }) => return Err(format!("the saga is Compensating, held: {}", saga.held)),
+        (_, Phase::Completed { .. } | Phase::Compensated { .. }) => return Err("the saga is finished".into()),
     }
     Ok(())
 }

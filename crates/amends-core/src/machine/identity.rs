@@ -33,7 +33,7 @@ pub fn identify(definition: &Definition, input: &Arc<Value>) -> Result<Identity,
         .map_err(|error| format!("the key cannot be made from the input: {error}"))?;
     let bound = limits::KEY_CHARS;
     if key.is_empty() || key.chars().count() > bound {
-        return Err(format!("the key made from the input is `{key}`; a key has 1 to {bound} characters"));
+        return Err(format!("a key has 1 to {bound} characters, and the input makes `{key}`"));
     }
     if key.chars().any(char::is_control) {
         return Err("the key made from the input contains a control character; a key is one line of text".into());

@@ -4,6 +4,7 @@
 
 use crate::definition::{self, Call, CallWork, Compensation, Dedupe, Effects, Kind, Method, Probe, Work};
 use crate::expression::{Template, Use};
+use crate::redact::Pointer;
 use crate::retry::RetryPolicy;
 use std::ops::Range;
 
@@ -23,6 +24,7 @@ pub(crate) struct Draft {
     pub(crate) key: Option<Located<Template>>,
     pub(crate) deadline: Option<Located<u64>>,
     pub(crate) dedupe: Option<Dedupe>,
+    pub(crate) redact: Vec<Located<Pointer>>,
     pub(crate) steps: Vec<DraftStep>,
     /// Every template of the definition, with what it reads.
     pub(crate) sites: Vec<Site>,

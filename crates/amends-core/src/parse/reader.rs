@@ -7,13 +7,15 @@ use crate::definition::Dedupe;
 use crate::expression::Template;
 use crate::limits;
 use crate::lint::{Problem, codes};
-use crate::parse::retry;
+use crate::parse::{redact, retry};
 use crate::retry::RetryPolicy;
 use crate::text::{hexadecimal, shortened};
 use sha2::{Digest, Sha256};
 
-const DEFINITION: Shape =
-    Shape { what: "a definition", keys: &["saga", "description", "key", "deadline", "dedupe", "retry", "steps"] };
+const DEFINITION: Shape = Shape {
+    what: "a definition",
+    keys: &["saga", "description", "key", "deadline", "dedupe", "redact", "retry", "steps"],
+};
 const DEDUPE: Shape = Shape { what: "`dedupe`", keys: &["by", "within"] };
 
 /// What is being read, and what has been found so far.
@@ -56,6 +58,7 @@ pub(super) fn read(source: &str, tree: &Node, problems: &mut Vec<Problem>) -> Op
     }
     let deadline = fields.get("deadline").and_then(|entry| reader.duration(entry));
     let dedupe = fields.get("dedupe").and_then(|entry| reader.dedupe(entry));
+    let redact = fields.get("redact").map(|entry| redact::read(&mut reader, entry)).unwrap_or_default();
     let retry = match fields.get("retry") {
         Some(entry) => retry::read(&mut reader, entry, RetryPolicy::ACTION).unwrap_or(RetryPolicy::ACTION),
         None => RetryPolicy::ACTION,
@@ -68,7 +71,7 @@ pub(super) fn read(source: &str, tree: &Node, problems: &mut Vec<Problem>) -> Op
         }
     };
     let (sites, participants, queues) = (reader.sites, reader.participants, reader.queues);
-    Some(Draft { name, version: version(tree), key, deadline, dedupe, steps, sites, participants, queues })
+    Some(Draft { name, version: version(tree), key, deadline, dedupe, redact, steps, sites, participants, queues })
 }
 
 /// SHA-256 of the canonical document, in lower-case hexadecimal.

@@ -62,6 +62,7 @@ const CASES: &[(&str, &str)] = &[
     ("bad-call", "steps:\n  a: { action: { get: \"stock:/a\", post: \"stock:/b\" } }\n"),
     ("bad-target", "steps:\n  a: { action: { get: \"http://10.0.0.1/a\" } }\n"),
     ("bad-expression", "steps:\n  a: { action: { get: \"stock:/a/{{ input.id | lenght }}\" } }\n"),
+    ("bad-pointer", "saga: order\nkey: \"{{ input.id }}\"\nredact: [input.card.number]\nsteps:\n  a: { sleep: 1s }\n"),
     ("bad-step", "steps:\n  a: { action: { get: \"stock:/a\" }, sleep: 1s }\n"),
     ("misplaced-key", "steps:\n  a: { sleep: 1s, probe: { get: \"stock:/a\" } }\n"),
     ("wait-without-timeout", "steps:\n  approval: { wait: }\n"),
@@ -199,6 +200,12 @@ const MORE: &[(&str, &str, &str)] = &[
     ("bad-target-escape", "bad-target", "steps:\n  a: { action: { get: \"stock:/a%20b%2\" } }\n"),
     ("bad-target-fragment", "bad-target", "steps:\n  a: { action: { get: \"stock:/a#b\" } }\n"),
     ("bad-call-none", "bad-call", "steps:\n  a: { action: { body: 1 } }\n"),
+    ("bad-pointer-elsewhere", "bad-pointer", "steps:\n  a: { wait: 1h }\nredact:\n  - /input/card\n  - /steps/a/error\n"),
+    ("bad-pointer-behind-a-list", "bad-pointer", "steps:\n  a: { sleep: 1s }\nredact: [/input/cards/-]\n"),
+    ("bad-pointer-tilde", "bad-pointer", "steps:\n  a: { sleep: 1s }\nredact: [/input/a~b]\n"),
+    ("redact-is-no-list", "wrong-type", "steps:\n  a: { sleep: 1s }\nredact: /input/card\n"),
+    ("redact-number", "wrong-type", "steps:\n  a: { sleep: 1s }\nredact: [7]\n"),
+    ("redact-unknown-step", "unknown-step", "steps:\n  charge: { wait: 1h }\nredact: [/steps/*/output/iban, /steps/charg/output/iban]\n"),
     ("bad-retry-order", "bad-retry", "retry: { initial: 20s }\nsteps:\n  a: { sleep: 1s }\n"),
     ("bad-retry-factor", "bad-retry", "retry: { factor: 0.5 }\nsteps:\n  a: { sleep: 1s }\n"),
     ("bad-step-nothing", "bad-step", "steps:\n  a: { description: later }\n"),
@@ -232,7 +239,7 @@ const MORE: &[(&str, &str, &str)] = &[
 fn every_code_has_a_case() {
     let all: BTreeSet<&str> = codes::ALL.iter().map(|code| code.name).collect();
     // These need sources that are too large for a table; they have tests of their own.
-    let own = ["too-large", "too-deep", "too-many-steps", "too-many-expressions"];
+    let own = ["too-large", "too-deep", "too-many-steps", "too-many-expressions", "too-many-pointers"];
     let covered: BTreeSet<&str> = covered().into_iter().chain(own).collect();
     assert_eq!(all, covered);
 }
@@ -253,6 +260,9 @@ fn there_is_an_end_to_steps_and_expressions() {
         lint::check(&source, None).diagnostics.iter().map(|problem| (problem.code, problem.line)).collect::<Vec<_>>()
     };
     assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(100))), []);
+    let redact = |count: usize| format!("{HEAD}redact:\n{}steps:\n{}", "  - /input/a\n".repeat(count), steps(1));
+    assert_eq!(codes(redact(100)), []);
+    assert_eq!(codes(redact(101)), [("too-many-pointers", 104)]);
     assert_eq!(codes(format!("{HEAD}steps:\n{}", steps(101))), [("too-many-steps", 104)]);
     let body = |count: usize| "{{ input.x }}".repeat(count);
     let call = |name: &str, count| {

@@ -30,11 +30,12 @@ fn what_cannot_be_read_is_named() {
     let completed = r#"{"type":"completed"}"#;
     let cases = [
         (1, "", "event 2: EOF while parsing a value"),
-        (1, "7", "event 2: invalid type: integer `7`, expected an array of events"),
-        (1, completed, "event 2: invalid type: map, expected an array of events"),
+        (1, "7", "event 2: it has a value of another kind at line 1 column 1"),
+        (1, completed, "event 2: it has a value of another kind at line 1 column 0"),
         (1, &format!("[{completed}"), "event 3: EOF while parsing a list"),
         (2, &format!(r#"[{completed},{{"type":"comp"#), "event 3: EOF while parsing a string"),
         (3, &format!(r#"[{completed},{{"type":"later"}},{completed}]"#), "event 3: unknown variant `later`"),
+        (1, r#"[{"type":"sleep-ended","step":"4111"}]"#, "event 2: it has a value of another kind at line 1 column "),
         (1, &format!("[{completed}]]"), "event 3: trailing characters"),
         (2, &format!("[{completed}]"), "the commit with event 2 holds 1 events and says 2"),
         (1, &format!("[{completed},{completed}]"), "the commit with event 2 holds 2 events and says 1"),

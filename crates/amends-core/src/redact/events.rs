@@ -1,0 +1,66 @@
+//! An event as it is shown.
+
+use super::{REDACTED, Redaction};
+use crate::answer::Failure;
+use crate::definition::StepIndex;
+use crate::machine::{Event, Settlement};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The event without what is not shown.
+pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
+    let output = |step: StepIndex, output: &Value| Arc::new(redaction.output(step, output));
+    let told =
+        |failure: &Failure| Failure { status: failure.status, message: redaction.text(&failure.message).into_owned() };
+    match event.clone() {
+        Event::Started { key, input, deadline_at, traceparent } => {
+            Event::Started { key, input: Arc::new(redaction.input(&input)), deadline_at, traceparent }
+        }
+        Event::ActionStarted { step, attempt, digest: _ } => {
+            Event::ActionStarted { step, attempt, digest: REDACTED.to_owned() }
+        }
+        Event::ActionDone { step, output: found, by_probe } => {
+            Event::ActionDone { step, output: output(step, &found), by_probe }
+        }
+        Event::ActionFailed { step, trouble, failure, retry_at } => {
+            Event::ActionFailed { step, trouble, failure: told(&failure), retry_at }
+        }
+        Event::ActionRefused { step, failure } => Event::ActionRefused { step, failure: told(&failure) },
+        Event::ActionUnknown { step, failure, ask_at } => {
+            Event::ActionUnknown { step, failure: told(&failure), ask_at }
+        }
+        Event::ProbeStarted { step, attempt } => Event::ProbeStarted { step, attempt },
+        Event::ProbeFailed { step, trouble, failure, retry_at } => {
+            Event::ProbeFailed { step, trouble, failure: told(&failure), retry_at }
+        }
+        Event::WaitStarted { step, until } => Event::WaitStarted { step, until },
+        Event::WaitCompleted { step, output: found } => Event::WaitCompleted { step, output: output(step, &found) },
+        Event::WaitFailed { step, failure } => Event::WaitFailed { step, failure: told(&failure) },
+        Event::SleepStarted { step, until } => Event::SleepStarted { step, until },
+        Event::SleepEnded { step } => Event::SleepEnded { step },
+        Event::CompensationEntered { reason, operator } => {
+            Event::CompensationEntered { reason: redaction.text(&reason).into_owned(), operator }
+        }
+        Event::CompensationQueued { step, digest: _, claim } => {
+            Event::CompensationQueued { step, digest: REDACTED.to_owned(), claim }
+        }
+        Event::CompensationFailed { step, attempt, trouble, failure, retry_at } => {
+            Event::CompensationFailed { step, attempt, trouble, failure: told(&failure), retry_at }
+        }
+        Event::CompensationDone { step } => Event::CompensationDone { step },
+        Event::DeadLettered { step, direction, claim, failure } => {
+            Event::DeadLettered { step, direction, claim, failure: told(&failure) }
+        }
+        Event::DeadLetterSettled { step, letter, settlement, operator } => {
+            let settlement = match settlement {
+                Settlement::Done { output: found } => Settlement::Done { output: output(step, &found) },
+                Settlement::Retry | Settlement::Undone | Settlement::Skip => settlement,
+            };
+            Event::DeadLetterSettled { step, letter, settlement, operator }
+        }
+        Event::Paused { operator } => Event::Paused { operator },
+        Event::Resumed { operator } => Event::Resumed { operator },
+        Event::Completed => Event::Completed,
+        Event::Compensated => Event::Compensated,
+    }
+}
