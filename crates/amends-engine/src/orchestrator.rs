@@ -30,6 +30,7 @@ use amends_core::definition::Definition;
 use amends_core::machine::{
     Command, Decision, Direction, Identity, Moment, PlannedCall, Refusal, Saga, Start, begin, decide, identify,
 };
+use amends_core::redact::Redaction;
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Dedupe, Outcome, Rest, StoreError, Write};
 use commits::Commits;
@@ -222,7 +223,10 @@ impl Orchestrator {
     }
 
     fn admit(&self, definition: &Definition, input: &Arc<Value>) -> Result<Identity, EngineError> {
-        let identity = identify(definition, input).map_err(EngineError::BadInput)?;
+        let identity = identify(definition, input).map_err(|why| {
+            // It may quote the input.
+            EngineError::BadInput(Redaction::of(definition, &[]).text(&why).into_owned())
+        })?;
         match self.commits.outage() {
             Some(error) => Err(EngineError::Store(error.clone())),
             None if !self.has_room() => Err(EngineError::Overloaded),
@@ -291,7 +295,7 @@ impl Orchestrator {
             Some(live) if live.staged.is_some() => live.inbox.push_back((cause, command)),
             Some(_) => self.pursue(id, vec![(cause, command)], Vec::new()),
             // A saga at rest was put there by a commit that knew of everything in flight: nobody waits for this.
-            None => tracing::debug!(saga = %id, ?command, "nobody waits for this any more"),
+            None => tracing::debug!(saga = %id, %command, "nobody waits for this any more"),
         }
     }
 
@@ -367,7 +371,7 @@ impl Orchestrator {
                 self.reply(reply, Err(EngineError::Conflict(refusal.to_string())));
             }
             (Refusal::Stale, Cause::Itself) => {
-                tracing::debug!(saga = %id, ?command, "nobody waits for this any more");
+                tracing::debug!(saga = %id, %command, "nobody waits for this any more");
                 // The commit that dealt with a message has taken it out of the queue.
                 if let Command::Received { step, .. } = command {
                     self.lanes.forget(id, &definition.steps[*step].name);

@@ -560,6 +560,25 @@ fn a_saga_that_cannot_be_read_is_left_to_a_newer_program() {
     assert_eq!(status(&world, id), Status::Completed);
 }
 
+/// Rows are listed by servers that do not know the definition, so what it redacts is not in them. The events have it.
+#[test]
+fn a_row_has_no_words_of_others() {
+    const WAITS: &str = "saga: waits\nkey: '{{ input.id }}'\nsteps:\n  only: { kind: retriable, wait: 1h }\n";
+    for (redact, said) in [("", "the card 4111 is blocked"), ("redact: [/input/card]\n", "[redacted]")] {
+        let mut world = World::new();
+        let definition = world.define(&format!("{WAITS}{redact}"));
+        let id = world.start(1, &definition, "k");
+        world.run_for(1_000);
+        world.order(2, id, Order::Fail { step: "only".into(), reason: "the card 4111 is blocked".into() });
+        world.run_for(1_000);
+        let error = format!("failed from outside: {said}");
+        assert_eq!(world.sagas()[0].row.reason, Some(format!("step only was given up: {error}")));
+        assert_eq!(world.letter_errors(), [error]);
+        let kept = world.saga(id).unwrap().saga.steps[0].error.clone().unwrap();
+        assert_eq!(kept.message, "failed from outside: the card 4111 is blocked");
+    }
+}
+
 /// What is finished is nobody's, and an old one is asked about it as well.
 #[test]
 fn a_finished_saga_that_cannot_be_read_may_be_for_a_newer_program() {

@@ -3,8 +3,10 @@
 use crate::codec;
 use amends_core::definition::{Definition, StepIndex};
 use amends_core::machine::{Claim, Direction, Event, Operator, Phase, Saga, Settlement, Status};
+use amends_core::redact::Redaction;
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// A dead letter's id: the saga's, and the number of the event that opened it.
@@ -33,7 +35,8 @@ pub(super) struct Decided<'a> {
 /// The commit that carries a decision out.
 pub(super) fn commit(decided: &Decided<'_>) -> Commit {
     let Decided { definition, birth, saga, at, .. } = *decided;
-    let row = Row { status: saga.status(), paused: saga.held, reason: saga.reason(definition), rest: decided.rest };
+    let reason = saga.reason(definition).map(|reason| decided.shown(reason));
+    let row = Row { status: saga.status(), paused: saga.held, reason, rest: decided.rest };
     let mut commit = Commit {
         saga: saga.id,
         after: decided.after,
@@ -87,7 +90,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 step: Some(name(*step)),
                 direction: direction.as_str().into(),
                 claim: claim.as_str().into(),
-                error: failure.message.clone(),
+                error: decided.shown(failure.message.clone()),
                 at,
             });
         }
@@ -142,6 +145,16 @@ impl Decided<'_> {
 
     fn message(&self, step: StepIndex, at: Timestamp) -> Write {
         message(self.definition, self.saga, step, at)
+    }
+
+    /// A sentence as a row has it. Rows are there to be listed, also by a server that knows nothing of redaction, so what its
+    /// definition redacts is not in them. The events have it.
+    fn shown(&self, sentence: String) -> String {
+        let redacted = match Redaction::of(self.definition, &[]).text(&sentence) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
+        };
+        redacted.unwrap_or(sentence)
     }
 }
 

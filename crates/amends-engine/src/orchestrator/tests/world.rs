@@ -354,6 +354,13 @@ impl World {
         letters.iter().map(|letter| number(&letter.id).expect("an id ends in a number")).collect()
     }
 
+    /// What the rows of open dead letters say.
+    pub(super) fn letter_errors(&self) -> Vec<String> {
+        let query = amends_store::DeadLetterQuery { limit: 10_000, ..Default::default() };
+        let letters = done(self.store.dead_letters(query)).expect("a memory store can be read");
+        letters.into_iter().map(|letter| letter.error).collect()
+    }
+
     pub(super) fn audit_entries(&self) -> usize {
         let query = amends_store::AuditQuery { limit: 10_000, ..Default::default() };
         done(self.store.audit(query)).expect("a memory store can be read").len()
