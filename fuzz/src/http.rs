@@ -262,6 +262,7 @@ async fn serve(
         reading: Reading::default(),
         metrics: HttpMetrics::default(),
         auth: None,
+        redact: Vec::new(),
         listening: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
         hosts: Vec::new(),
         body_read_timeout: Duration::from_secs(1),

@@ -23,7 +23,7 @@ pub struct Saga {
     /// One sentence that says why it compensates or is stuck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What it was started with.
+    /// What it was started with; `"[redacted]"` stands for each value in it that its definition redacts.
     pub input: Value,
     /// When it was accepted.
     pub created_at: String,
@@ -54,7 +54,7 @@ pub struct Step {
     /// The key that its action's calls carry; null for a step that makes no call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// What its action answered.
+    /// What its action answered; redacted like the input.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub output: Value,
     /// What went wrong last, if something did.
@@ -122,7 +122,7 @@ pub struct Event {
     /// The step it concerns, if it concerns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Everything else about it.
+    /// Everything else about it; redacted like the saga.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
 }

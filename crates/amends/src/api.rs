@@ -32,6 +32,7 @@ pub use router::{openapi, router};
 
 use crate::auth::Authenticator;
 use amends_core::lint::Known;
+use amends_core::redact::{Pointer, own_words};
 use amends_engine::{Engine, EngineError, History, Snapshot};
 use amends_store::StoreAndViews;
 use problem::ApiProblem;
@@ -63,6 +64,8 @@ pub struct App {
     pub hosts: Vec<String>,
     /// How long a caller may take to send a body.
     pub body_read_timeout: Duration,
+    /// What is shown of no saga, whatever its definition says.
+    pub redact: Vec<Pointer>,
     /// How the server is.
     pub health: watch::Receiver<Health>,
 }
@@ -101,6 +104,16 @@ impl App {
             Err(error) => return Err(error.into()),
         };
         Ok(Snapshot::read(&record, definition)?)
+    }
+
+    /// Why a saga was not started. What is wrong with an input may quote it.
+    pub(crate) fn refusal(&self, error: EngineError) -> ApiProblem {
+        match error {
+            EngineError::BadInput(why) if !self.redact.is_empty() => {
+                ApiProblem::from(EngineError::BadInput(own_words(&why).into_owned()))
+            }
+            other => ApiProblem::from(other),
+        }
     }
 
     /// Ends when the server does not take work any more.

@@ -19,6 +19,7 @@ pub(crate) use values::is_private;
 
 use amends_client::Role;
 use amends_core::lint::Known;
+use amends_core::redact::Pointer;
 use amends_engine::{Participant, Secret, Settings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct Config {
     pub http: Http,
     /// How it knows them; `None` where everybody who can connect may do everything.
     pub auth: Option<Auth>,
+    /// What people are shown of no saga, whatever its definition says.
+    pub redact: Vec<Pointer>,
     /// What it writes to its log.
     pub log: Log,
     /// Where traces go.

@@ -84,7 +84,7 @@ impl Server {
         let names = definitions::store(&engine, loaded).await?;
         definitions::warn_of_unusable(store.as_ref(), &known).await?;
         failpoint!(async StartLoaded);
-        let exporter = telemetry::Exporter::start(&config.telemetry, &engine, &store)?;
+        let exporter = telemetry::Exporter::start(config, &engine, &store)?;
         let auth = config.auth.as_ref().map(|auth| Authenticator::new(auth, store.clone())).transpose()?;
         let (health, healthy) = watch::channel(Health::Running);
         let app = Arc::new(App {
@@ -98,6 +98,7 @@ impl Server {
             listening: address,
             hosts: config.http.hosts.clone(),
             body_read_timeout: Duration::from_millis(config.http.body_read_timeout_ms),
+            redact: config.redact.clone(),
             health: healthy.clone(),
         });
         let serving = Serving { router: router(app.clone()), http: config.http.clone(), certificates, health: healthy };

@@ -10,7 +10,8 @@ mod spans;
 #[cfg(test)]
 mod tests;
 
-use crate::config::Telemetry;
+use crate::config::Config;
+use amends_core::redact::{Pointer, Redaction};
 use amends_engine::{Committed, Engine, Snapshot};
 use amends_store::StoreAndViews;
 use otlp::Collector;
@@ -44,16 +45,13 @@ impl Exporter {
     ///
     /// # Errors
     /// Where no HTTP client can be set up.
-    pub fn start(
-        telemetry: &Telemetry,
-        engine: &Engine,
-        store: &Arc<dyn StoreAndViews>,
-    ) -> anyhow::Result<Option<Exporter>> {
-        let Some(endpoint) = &telemetry.otlp_endpoint else { return Ok(None) };
-        let collector = Collector::at(endpoint, &telemetry.service_name)?;
+    pub fn start(config: &Config, engine: &Engine, store: &Arc<dyn StoreAndViews>) -> anyhow::Result<Option<Exporter>> {
+        let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(None) };
+        let collector = Collector::at(endpoint, &config.telemetry.service_name)?;
         let (spans, queue) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
-        let watcher = Watcher { store: store.clone(), sagas: HashMap::new(), spans, dropped: 0 };
+        let (store, redact) = (store.clone(), config.redact.clone());
+        let watcher = Watcher { store, redact, sagas: HashMap::new(), spans, dropped: 0 };
         let watching = tokio::spawn(watcher.run(engine.committed(), stopped));
         let sending = tokio::spawn(send(queue, collector));
         Ok(Some(Exporter { stop, tasks: [watching, sending] }))
@@ -77,6 +75,8 @@ impl Exporter {
 /// Turns commits into spans.
 struct Watcher {
     store: Arc<dyn StoreAndViews>,
+    /// What is shown of no saga, whatever its definition says.
+    redact: Vec<Pointer>,
     sagas: HashMap<Uuid, Tracker>,
     spans: mpsc::Sender<Span>,
     dropped: u64,
@@ -114,7 +114,7 @@ impl Watcher {
         }
         for (sequence, at, event) in &commit.events {
             let spans = tracker.take(snapshot, *sequence, *at, event);
-            self.queue(spans);
+            self.queue(snapshot, spans);
         }
         if !snapshot.saga.is_finished() {
             if self.sagas.len() >= SAGAS {
@@ -134,14 +134,16 @@ impl Watcher {
         for (sequence, (at, event)) in (1..first).zip(&history) {
             let spans = tracker.take(snapshot, sequence, *at, event);
             if known {
-                self.queue(spans);
+                self.queue(snapshot, spans);
             }
         }
         Ok(())
     }
 
-    fn queue(&mut self, spans: Vec<Span>) {
-        for span in spans {
+    fn queue(&mut self, snapshot: &Snapshot, spans: Vec<Span>) {
+        for mut span in spans {
+            let redaction = Redaction::of(&snapshot.definition, &self.redact);
+            span.error = span.error.map(|error| redaction.text(&error).into_owned());
             match self.spans.try_send(span) {
                 Ok(()) if self.dropped > 0 => {
                     tracing::warn!(

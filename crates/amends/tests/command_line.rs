@@ -561,6 +561,8 @@ fn the_example_holds_and_shows_the_defaults() {
     assert_eq!(config.http.tls.take().map(|tls| tls.key), Some(directory.path().join("amends.key")));
     assert!(config.telemetry.otlp_endpoint.take().is_some());
     assert_eq!(std::mem::take(&mut config.participants).into_keys().collect::<Vec<_>>(), ["payment"]);
+    let redacted: Vec<String> = config.redact.drain(..).map(|pointer| pointer.to_string()).collect();
+    assert_eq!(redacted, ["/input/card/number", "/steps/*/output/iban"]);
     let auth = "[auth]\nadmin_token = \"env:ADMIN_TOKEN\"\n[auth.oidc]\nissuer = \"https://login.example\"\naudience = \"amends\"\n";
     assert_eq!(config.auth.take(), load(auth).unwrap().auth, "the rest are defaults");
     let mut defaults = Config::load(&Sources::default()).unwrap();

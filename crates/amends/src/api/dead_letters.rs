@@ -42,7 +42,13 @@ pub(crate) async fn list(
         limit: limit + 1,
     };
     let letters = app.store.dead_letters(asked).await?;
-    Ok(Json(cursor::page(List::DeadLetters, limit, letters, |letter| letter.place.into(), wire::dead_letter)))
+    Ok(Json(cursor::page(
+        List::DeadLetters,
+        limit,
+        letters,
+        |letter| letter.place.into(),
+        |letter| wire::dead_letter(letter, &app.redact),
+    )))
 }
 
 /// One dead letter
@@ -62,7 +68,7 @@ pub(crate) async fn get(
     Segments(id): Segments<String>,
 ) -> Result<Json<DeadLetter>, ApiProblem> {
     let id = LetterId::parse(&id)?;
-    let letter = wire::dead_letter(find(&app, &id).await?);
+    let letter = wire::dead_letter(find(&app, &id).await?, &app.redact);
     let decisions = match (&letter.closed_at, &letter.step) {
         (Some(_), _) => Vec::new(),
         // The saga could not be read: there is nothing to ask the machine about.
@@ -174,7 +180,7 @@ async fn settle(
         return Err(ApiProblem::new(problem::CONFLICT, detail));
     }
     app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator }).await?;
-    find(app, &id).await.map(|letter| Json(wire::dead_letter(letter)))
+    find(app, &id).await.map(|letter| Json(wire::dead_letter(letter, &app.redact)))
 }
 
 async fn find(app: &Shared, id: &LetterId) -> Result<store::DeadLetter, ApiProblem> {

@@ -91,7 +91,7 @@ async fn page(app: &Shared, id: Uuid, query: &EventQuery) -> Result<Json<Page<Ev
     };
     let after = List::Events.number(query.cursor.as_deref())?.unwrap_or(0);
     let (snapshot, history) = app.read(id).await?;
-    let mut events = after_event(&snapshot, &history, after);
+    let mut events = after_event(app, &snapshot, &history, after);
     events.truncate(limit.saturating_add(1));
     Ok(Json(cursor::page(List::Events, limit, events, |event| event.sequence.into(), |event| event)))
 }
@@ -135,7 +135,7 @@ impl Tail {
             match commit {
                 Some(commit) if commit.events.first().is_some_and(|(sequence, ..)| *sequence <= self.last + 1) => {
                     for (sequence, at, event) in &commit.events {
-                        self.queue(wire::event(&commit.saga, *sequence, *at, event));
+                        self.queue(wire::event(&commit.saga, (*sequence, *at, event), &self.app.redact));
                     }
                     self.finished = commit.saga.saga.is_finished();
                 }
@@ -150,7 +150,7 @@ impl Tail {
     async fn catch_up(&mut self) -> Result<(), ApiProblem> {
         self.following = self.app.followers.follow(self.id);
         let (snapshot, history) = self.app.read(self.id).await?;
-        for event in after_event(&snapshot, &history, self.last) {
+        for event in after_event(&self.app, &snapshot, &history, self.last) {
             self.queue(event);
         }
         self.finished = snapshot.saga.is_finished();
@@ -166,9 +166,9 @@ impl Tail {
     }
 }
 
-fn after_event(snapshot: &Snapshot, history: &History, after: u64) -> Vec<Event> {
+fn after_event(app: &Shared, snapshot: &Snapshot, history: &History, after: u64) -> Vec<Event> {
     let numbered = (1..).zip(history).skip(usize::try_from(after).unwrap_or(usize::MAX));
-    numbered.map(|(sequence, (at, event))| wire::event(snapshot, sequence, *at, event)).collect()
+    numbered.map(|(sequence, (at, event))| wire::event(snapshot, (sequence, *at, event), &app.redact)).collect()
 }
 
 fn shown(event: &Event) -> sse::Event {

@@ -59,12 +59,12 @@ pub(crate) async fn start(
         traceparent: traceparent(&headers),
         wait_ms: wait.map(|seconds| seconds * 1_000),
     };
-    let started = app.engine.start_saga(request).await?;
-    Ok(answer(&started, wait))
+    let started = app.engine.start_saga(request).await.map_err(|error| app.refusal(error))?;
+    Ok(answer(&app, &started, wait))
 }
 
-fn answer(started: &Started, wait: Option<u64>) -> Response {
-    let saga = wire::saga(&started.saga);
+fn answer(app: &Shared, started: &Started, wait: Option<u64>) -> Response {
+    let saga = wire::saga(&started.saga, &app.redact);
     let settled = saga.status.is_finished() || saga.status == amends_client::SagaStatus::Stuck;
     let status = if !started.created || (wait.is_some() && settled) { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = HeaderValue::from_str(&format!("/v1/sagas/{}", saga.id)).expect("a UUID is a header's text");
@@ -93,7 +93,7 @@ fn answer(started: &Started, wait: Option<u64>) -> Response {
 )]
 pub(crate) async fn get(State(app): State<Shared>, Segments(id): Segments<String>) -> Result<Json<Saga>, ApiProblem> {
     let (snapshot, _) = app.read(saga_id(&id)?).await?;
-    Ok(Json(wire::saga(&snapshot)))
+    Ok(Json(wire::saga(&snapshot, &app.redact)))
 }
 
 /// Sagas, newest first
@@ -122,7 +122,7 @@ pub(crate) async fn list(
         limit: limit + 1,
     };
     let sagas = app.store.sagas(asked).await?;
-    Ok(Json(cursor::page(List::Sagas, limit, sagas, |saga| saga.id.as_u128(), wire::summary)))
+    Ok(Json(cursor::page(List::Sagas, limit, sagas, |saga| saga.id.as_u128(), |saga| wire::summary(saga, &app.redact))))
 }
 
 /// Stop a saga and undo what it did
@@ -257,7 +257,7 @@ pub(crate) async fn fail(
 async fn order(app: &Shared, id: &str, order: Order) -> Result<Json<Saga>, ApiProblem> {
     let id = saga_id(id)?;
     match app.engine.order(id, order).await {
-        Ok(snapshot) => Ok(Json(wire::saga(&snapshot))),
+        Ok(snapshot) => Ok(Json(wire::saga(&snapshot, &app.redact))),
         Err(EngineError::UnknownStep(step)) => Err(unknown_step(app, id, &step).await),
         Err(error) => Err(error.into()),
     }

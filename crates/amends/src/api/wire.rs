@@ -1,9 +1,11 @@
-//! What the engine and the store know, as it goes over the wire.
+//! What the engine and the store know, as it goes over the wire. This is the one place where sagas become something to look at, so
+//! what is not to be shown is taken out here. `everywhere` is what the configuration redacts in all of them.
 
 use amends_client as wire;
 use amends_core::idempotency::action_key;
 use amends_core::lint;
 use amends_core::machine::{self, Command, Event, Moment, Operator, Phase, Settlement, Status, StepState, StepStatus};
+use amends_core::redact::{Pointer, Redaction, own_words};
 use amends_core::time::Timestamp;
 use amends_engine::Snapshot;
 use amends_store as store;
@@ -11,8 +13,9 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// A saga.
-pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
+pub(crate) fn saga(snapshot: &Snapshot, everywhere: &[Pointer]) -> wire::Saga {
     let saga = &snapshot.saga;
+    let redaction = Redaction::of(&snapshot.definition, everywhere);
     let finished_at = match &saga.phase {
         Phase::Completed { at } | Phase::Compensated { at, .. } => Some(at.to_string()),
         Phase::Forward | Phase::Compensating { .. } => None,
@@ -24,17 +27,17 @@ pub(crate) fn saga(snapshot: &Snapshot) -> wire::Saga {
         key: saga.key.clone(),
         status: status(saga.status()),
         paused: saga.held,
-        reason: saga.reason(&snapshot.definition),
-        input: saga.input.as_ref().clone(),
+        reason: saga.reason(&snapshot.definition).map(|reason| redaction.text(&reason).into_owned()),
+        input: redaction.input(&saga.input),
         created_at: saga.created_at.to_string(),
         deadline_at: saga.deadline_at.map(|at| at.to_string()),
         finished_at,
         can_cancel: would(snapshot, &Command::Cancel(somebody())),
-        steps: (0..saga.steps.len()).map(|index| step(snapshot, index)).collect(),
+        steps: (0..saga.steps.len()).map(|index| step(snapshot, index, redaction)).collect(),
     }
 }
 
-fn step(snapshot: &Snapshot, index: usize) -> wire::Step {
+fn step(snapshot: &Snapshot, index: usize, redaction: Redaction<'_>) -> wire::Step {
     let (written, step) = (&snapshot.definition.steps[index], &snapshot.saga.steps[index]);
     let next_at = match &step.state {
         // The first try has no time of its own: it comes as soon as there is a place for it.
@@ -47,16 +50,21 @@ fn step(snapshot: &Snapshot, index: usize) -> wire::Step {
         attempts: step.attempts,
         compensation_attempts: step.compensation_attempts,
         idempotency_key: written.call().map(|_| action_key(&snapshot.saga.key, snapshot.id, &written.name)),
-        output: step.output.as_ref().clone(),
-        error: step.error.as_ref().map(|failure| failure.message.clone()),
+        output: redaction.output(index, &step.output),
+        error: step.error.as_ref().map(|failure| redaction.text(&failure.message).into_owned()),
         next_at: next_at.map(|at| at.to_string()),
     }
 }
 
 /// An event of a saga. Its fields are the machine's own; only the step is named instead of numbered.
-pub(crate) fn event(snapshot: &Snapshot, sequence: u64, at: Timestamp, event: &Event) -> wire::Event {
+pub(crate) fn event(
+    snapshot: &Snapshot,
+    (sequence, at, event): (u64, Timestamp, &Event),
+    everywhere: &[Pointer],
+) -> wire::Event {
+    let shown = Redaction::of(&snapshot.definition, everywhere).event(event);
     let step = event.step().and_then(|index| snapshot.definition.steps.get(index)).map(|step| step.name.clone());
-    let mut fields = match serde_json::to_value(event) {
+    let mut fields = match serde_json::to_value(&*shown) {
         Ok(Value::Object(fields)) => fields,
         Ok(_) | Err(_) => Map::new(),
     };
@@ -78,8 +86,13 @@ fn readable_time(value: &mut Value) {
     }
 }
 
+/// A sentence that a row has. What its definition redacts was left out when the row was written.
+fn sentence(text: String, everywhere: &[Pointer]) -> String {
+    if everywhere.is_empty() { text } else { own_words(&text).into_owned() }
+}
+
 /// A saga in a list.
-pub(crate) fn summary(summary: store::Summary) -> wire::SagaSummary {
+pub(crate) fn summary(summary: store::Summary, everywhere: &[Pointer]) -> wire::SagaSummary {
     let store::Summary { id, birth, row } = summary;
     let finished_at = match row.rest {
         store::Rest::Finished(at) => Some(at.to_string()),
@@ -92,7 +105,7 @@ pub(crate) fn summary(summary: store::Summary) -> wire::SagaSummary {
         key: birth.key,
         status: status(row.status),
         paused: row.paused,
-        reason: row.reason,
+        reason: row.reason.map(|reason| sentence(reason, everywhere)),
         created_at: birth.created_at.to_string(),
         finished_at,
     }
@@ -124,7 +137,7 @@ fn somebody() -> Operator {
 }
 
 /// A dead letter.
-pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
+pub(crate) fn dead_letter(letter: store::DeadLetter, everywhere: &[Pointer]) -> wire::DeadLetter {
     let (closed_at, resolution) = letter.closed.map(|(at, resolution)| (at.to_string(), resolution)).unzip();
     wire::DeadLetter {
         id: letter.id,
@@ -139,7 +152,7 @@ pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
             // What another version may have written is not known to this one.
             _ => wire::Claim::Unknown,
         },
-        error: letter.error,
+        error: sentence(letter.error, everywhere),
         opened_at: letter.opened_at.to_string(),
         closed_at,
         resolution,

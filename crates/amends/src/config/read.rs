@@ -35,6 +35,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
     let store = top.value("store", |node| values::store(node, base));
     let retention_ms = top.value("retention", |node| values::duration(node, LEAST_RETENTION_MS));
     let definitions = top.value("definitions", |node| values::path(node, base));
+    let redact = top.value("redact", values::pointers);
     let shutdown_grace_ms = top.value("shutdown_grace", |node| values::duration(node, 0));
     let participants = participants(&mut top, base);
     let queues = queues(&mut top);
@@ -60,6 +61,7 @@ pub(super) fn config(table: Table, base: &Path, findings: &mut Findings) -> Opti
         postgres,
         http,
         auth,
+        redact: redact.unwrap_or_default(),
         log,
         telemetry,
         shutdown_grace_ms: shutdown_grace_ms.unwrap_or(10_000),

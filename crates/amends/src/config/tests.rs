@@ -134,6 +134,20 @@ connections = 5
 }
 
 #[test]
+fn what_is_redacted() {
+    let config = read("redact = [\"/input/card\", \"/steps/*/output/iban\"]\n", &[]).unwrap();
+    let pointers: Vec<String> = config.redact.iter().map(ToString::to_string).collect();
+    assert_eq!(pointers, ["/input/card", "/steps/*/output/iban"]);
+    assert_eq!(read("", &[]).unwrap().redact, []);
+    let config = read("", &[("AMENDS_REDACT", "/input/a, /input/b")]).unwrap();
+    assert_eq!(config.redact.len(), 2);
+    let many = |count: usize| format!("redact = [{}]\n", "\"/input/a\", ".repeat(count));
+    assert_eq!(read(&many(100), &[]).unwrap().redact.len(), 100);
+    assert!(refused(&many(101)).contains("`redact` has 101 pointers"));
+    insta::assert_snapshot!(refused("redact = [\"/input/card\", \"/key\"]\n"));
+}
+
+#[test]
 fn wrong_types_and_values() {
     let source = r#"
 listen = 7700

@@ -3,6 +3,8 @@
 use super::report::Fault;
 use super::section::must_be;
 use super::tree::{Node, Origin, Value};
+use amends_core::limits;
+use amends_core::redact::Pointer;
 use amends_core::signature::is_id;
 use amends_core::time::{format_duration, parse_duration};
 use amends_engine::Secret;
@@ -134,6 +136,19 @@ pub(super) fn texts(node: &Node) -> Result<Vec<String>, Fault> {
             Err(must_be("a list of texts", other, "write [\"…\", \"…\"]"))
         }
     }
+}
+
+/// Pointers into every saga.
+pub(super) fn pointers(node: &Node) -> Result<Vec<Pointer>, Fault> {
+    let texts = texts(node)?;
+    if texts.len() > limits::POINTERS {
+        let remedy = format!("keep at most {}; point to what several of them have in common", limits::POINTERS);
+        return Err(Fault::new(format!("has {} pointers", texts.len()), remedy));
+    }
+    let pointer = |text: &String| {
+        Pointer::parse(text).map_err(|error| Fault::new(format!("has `{text}`: {error}"), error.remedy))
+    };
+    texts.iter().map(pointer).collect()
 }
 
 /// A whole number within bounds; in the environment and in flags it is written without more ado.

@@ -261,7 +261,8 @@ async fn watched(known: u64, first: u64) -> (Vec<Span>, Vec<Span>) {
     for (sequence, at, event) in numbered.iter().filter(|(sequence, ..)| *sequence < known) {
         tracker.take(&snapshot, *sequence, *at, event);
     }
-    let mut watcher = Watcher { store, sagas: HashMap::from([(snapshot.id, tracker)]), spans, dropped: 0 };
+    let mut watcher =
+        Watcher { store, redact: Vec::new(), sagas: HashMap::from([(snapshot.id, tracker)]), spans, dropped: 0 };
     let events = numbered.into_iter().filter(|(sequence, ..)| *sequence >= first).collect();
     watcher.take(&Committed { saga: snapshot, events }).await;
     assert!(watcher.sagas.is_empty(), "a saga that has ended is forgotten");
