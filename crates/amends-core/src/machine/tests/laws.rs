@@ -6,6 +6,7 @@ use crate::machine::{
     Command, Decision, Direction, Event, Moment, Phase, Refusal, Saga, Settlement, StepState, Trouble, apply, decide,
     fold,
 };
+use crate::redact::{REDACTED, own_words};
 use crate::time::Timestamp;
 use std::collections::HashSet;
 
@@ -53,10 +54,35 @@ fn always(stage: &Stage, decision: &Decision) {
         let read: Event = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(&read, event, "an event survives the store");
     }
+    decision.events.iter().for_each(a_redacted_sentence_still_says_something);
     somebody_looks_after_it(stage);
     actions_stop_at_the_turn(history);
     policies_are_kept(definition, history);
     digests_are_stable(history);
+}
+
+/// What Amends says itself is known to be its own, so that where something is redacted nothing goes but what is quoted.
+fn a_redacted_sentence_still_says_something(event: &Event) {
+    let sentence = match event {
+        Event::ActionFailed { failure, .. }
+        | Event::ActionRefused { failure, .. }
+        | Event::ActionUnknown { failure, .. }
+        | Event::ProbeFailed { failure, .. }
+        | Event::WaitFailed { failure, .. }
+        | Event::CompensationFailed { failure, .. }
+        | Event::DeadLettered { failure, .. } => &failure.message,
+        Event::CompensationEntered { reason, .. } => reason,
+        _ => return,
+    };
+    // As the network says it here, and a person.
+    if ["nobody there", "nobody answered"].iter().any(|end| sentence.ends_with(end)) || sentence.contains(" says that ")
+    {
+        return;
+    }
+    let shown = own_words(sentence);
+    let before = shown.strip_suffix(REDACTED).unwrap_or("");
+    let quotes = ["failed from outside: ", " cannot be rendered: "].iter().any(|quote| before.ends_with(quote));
+    assert!(shown == *sentence || quotes || before.contains("answered "), "`{sentence}` is shown as `{shown}`");
 }
 
 /// The wake-up invariant. A call in flight is one that somebody waits for, not only a state that says so.
