@@ -28,7 +28,7 @@ pub use event::{Event, Operator, Trouble};
 pub use identity::{Identity, fingerprint, identify};
 pub use request::Request;
 
-use crate::answer::{Answer, Failure};
+use crate::answer::{Answer, Failure, Reply};
 use crate::definition::{Definition, Kind, StepIndex};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -323,6 +323,9 @@ impl fmt::Display for Command {
                     Answer::Response(response) => write!(f, "answered {}", response.status),
                     Answer::NotSent { .. } => f.write_str("not sent"),
                     Answer::Lost { .. } => f.write_str("no answer"),
+                    Answer::Reply(Reply::Done { .. }) => f.write_str("answered: done"),
+                    Answer::Reply(Reply::Refused { .. }) => f.write_str("answered: refused"),
+                    Answer::Reply(Reply::NotDone { .. }) => f.write_str("answered: not done"),
                 }
             }
             Command::Withdrawn { step, direction, attempt } => {

@@ -16,8 +16,8 @@ pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
         Event::Started { key, input, deadline_at, traceparent } => {
             Event::Started { key, input: Arc::new(redaction.input(&input)), deadline_at, traceparent }
         }
-        Event::ActionStarted { step, attempt, digest: _ } => {
-            Event::ActionStarted { step, attempt, digest: REDACTED.to_owned() }
+        Event::ActionStarted { step, attempt, digest: _, until } => {
+            Event::ActionStarted { step, attempt, digest: REDACTED.to_owned(), until }
         }
         Event::ActionDone { step, output: found, by_probe } => {
             Event::ActionDone { step, output: output(step, &found), by_probe }
@@ -41,9 +41,10 @@ pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
         Event::CompensationEntered { reason, operator } => {
             Event::CompensationEntered { reason: redaction.text(&reason).into_owned(), operator }
         }
-        Event::CompensationQueued { step, digest: _, claim } => {
-            Event::CompensationQueued { step, digest: REDACTED.to_owned(), claim }
+        Event::CompensationQueued { step, digest: _, claim, by_message } => {
+            Event::CompensationQueued { step, digest: REDACTED.to_owned(), claim, by_message }
         }
+        Event::CompensationSent { step, attempt, until } => Event::CompensationSent { step, attempt, until },
         Event::CompensationFailed { step, attempt, trouble, failure, retry_at } => {
             Event::CompensationFailed { step, attempt, trouble, failure: told(&failure), retry_at }
         }

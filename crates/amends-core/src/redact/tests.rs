@@ -136,7 +136,7 @@ fn sentences_keep_what_amends_says() {
 fn nothing_is_changed_where_nothing_is_redacted() {
     let definition = definition(&json!([]));
     let redaction = Redaction::of(&definition, &[]);
-    let event = Event::ActionStarted { step: 0, attempt: 1, digest: "d".into() };
+    let event = Event::ActionStarted { step: 0, attempt: 1, digest: "d".into(), until: None };
     assert!(matches!(redaction.event(&event), std::borrow::Cow::Borrowed(_)));
     assert_eq!(redaction.text("answered 422: 4111"), "answered 422: 4111");
     let everywhere = [Pointer::parse("/input/card").unwrap()];
@@ -157,7 +157,7 @@ fn events(document: &Value, output: &Value) -> Vec<Event> {
     let (trouble, claim) = (Trouble::Unknown, Claim::Unknown);
     vec![
         Event::Started { key: "k".into(), input: Arc::new(document.clone()), deadline_at: None, traceparent: None },
-        Event::ActionStarted { step: 0, attempt: 1, digest: SECRET.into() },
+        Event::ActionStarted { step: 0, attempt: 1, digest: SECRET.into(), until: None },
         Event::ActionDone { step: 0, output: output.clone(), by_probe: true },
         Event::ActionFailed { step: 0, trouble, failure: failure(), retry_at: at },
         Event::ActionRefused { step: 0, failure: failure() },
@@ -169,7 +169,7 @@ fn events(document: &Value, output: &Value) -> Vec<Event> {
             reason: format!("step charge had no effect: answered 422: {SECRET}"),
             operator: None,
         },
-        Event::CompensationQueued { step: 0, digest: SECRET.into(), claim },
+        Event::CompensationQueued { step: 0, digest: SECRET.into(), claim, by_message: false },
         Event::CompensationFailed { step: 0, attempt: 1, trouble, failure: failure(), retry_at: at },
         Event::DeadLettered { step: 0, direction: Direction::Action, claim, failure: failure() },
         Event::DeadLetterSettled { step: 0, letter: 1, settlement, operator },
