@@ -7,10 +7,12 @@
 //! - [`redact`]: what people are not shown of a saga.
 //! - [`idempotency`]: the keys that calls carry, and the rules by which a service honours them. [`signature`]: how a service
 //!   knows who calls.
+//! - [`chain`]: how the entries of the audit log are sealed, and how that is verified.
 //!
 //! Time and chance come in as arguments, so whatever happens here can be repeated exactly.
 
 pub mod answer;
+pub mod chain;
 pub mod definition;
 pub mod diagram;
 pub mod expression;
