@@ -37,6 +37,8 @@ pub(crate) const WORDS: &[&str] = &[
     "/v1/dead-letters/{letter}",
     "/v1/definitions/waits",
     "/v1/audit",
+    "/v1/audit/head",
+    "/v1/audit/export",
     "/v1/tokens",
     "/v1/statistics",
     "/metrics",
@@ -199,7 +201,7 @@ impl World {
         let audit = self.store.audit(audit).await.expect("memory is there");
         let definitions = self.store.definitions(Which::Current).await.expect("memory is there");
         let versions: Vec<_> = definitions.into_iter().map(|definition| definition.version).collect();
-        json!([statistics.started, audit.first().map(|entry| entry.id), versions])
+        json!([statistics.started, audit.first().map(|entry| entry.place.to_string()), versions])
     }
 }
 
@@ -245,7 +247,7 @@ async fn serve(
     let mut names = Vec::new();
     for (name, definition, source) in [("{saga}", "waits", WAITS), ("{stuck}", "sticks", STICKS)] {
         let compiled = lint::compile(source).expect("the definition is valid");
-        engine.put_definition(source, compiled).await.expect("memory takes a definition");
+        engine.put_definition(source, compiled, "the fuzzer").await.expect("memory takes a definition");
         let wait_ms = (definition == "sticks").then_some(30_000);
         let input = Arc::new(json!({ "id": "seed" }));
         let request = StartRequest { definition: definition.into(), input, traceparent: None, wait_ms };

@@ -2,8 +2,9 @@
 //! with the same key gets the same saga.
 
 use crate::types::{
-    AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterQuery, Definition, Event, NewToken, Page,
-    Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
+    AuditEntry, AuditExport, AuditHead, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterQuery,
+    Definition, Event, NewToken, Page, Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
+    Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -310,6 +311,28 @@ impl Client {
         self.get(&["audit"], query).await
     }
 
+    /// Where the chain of the audit log ends.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the server refuses it.
+    pub async fn audit_head(&self) -> Result<AuditHead, Error> {
+        self.get(&["audit", "head"], &()).await
+    }
+
+    /// The sealed part of the audit log, oldest first, line by line as it comes.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 400 where the entry after which it is to begin is not there.
+    pub async fn export_audit(&self, query: &AuditExport) -> Result<LineStream, Error> {
+        let response = self.send(self.request(Method::GET, &["audit", "export"]).query(query)).await?;
+        Ok(LineStream {
+            server: self.base.to_string(),
+            body: response.bytes_stream().boxed(),
+            buffer: Vec::new(),
+            read: 0,
+        })
+    }
+
     /// Makes a token. The answer is the only one that has its text.
     ///
     /// # Errors
@@ -434,6 +457,43 @@ impl EventStream {
             return Ok(None);
         }
         serde_json::from_str(&data.join("\n")).map(Some).map_err(|error| self.broken(error.to_string()))
+    }
+
+    fn broken(&self, cause: String) -> Error {
+        Error::Unreachable { server: self.server.clone(), cause }
+    }
+}
+
+/// The lines of an export, as they come.
+pub struct LineStream {
+    server: String,
+    body: futures_util::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    buffer: Vec<u8>,
+    /// How much of the buffer was given out.
+    read: usize,
+}
+
+impl LineStream {
+    /// The next line without its end; `None` after the last. What is no UTF-8 is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] where the connection breaks, or the last line has no end.
+    pub async fn next(&mut self) -> Result<Option<String>, Error> {
+        loop {
+            if let Some(length) = self.buffer[self.read..].iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&self.buffer[self.read..self.read + length]).into_owned();
+                self.read += length + 1;
+                return Ok(Some(line));
+            }
+            self.buffer.drain(..self.read);
+            self.read = 0;
+            match self.body.next().await {
+                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
+                Some(Err(error)) => return Err(self.broken(root_cause(&error))),
+                None if self.buffer.is_empty() => return Ok(None),
+                None => return Err(self.broken("the answer ends within a line".into())),
+            }
+        }
     }
 
     fn broken(&self, cause: String) -> Error {

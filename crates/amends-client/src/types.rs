@@ -346,21 +346,51 @@ pub enum Effect {
 /// One entry of the audit log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
-    /// Its number.
-    pub id: u64,
+    /// Its number in the chain, once it is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Its hash, in hexadecimal, once it is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+    /// Whether it is sealed. That takes about a second.
+    pub sealed: bool,
     /// When it was done.
     pub at: String,
     /// Who did it.
     pub actor: String,
     /// What was done, such as `dead letter: retry`.
     pub action: String,
-    /// The saga it was done to.
-    pub saga: String,
+    /// The saga it was done to, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga: Option<String>,
+    /// What it was done to, where that is no saga: a definition's name and version, or a token's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// The step, if it concerned one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Why.
-    pub reason: String,
+    /// Why, where a reason is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where the chain of the audit log ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditHead {
+    /// The number of the last sealed entry; 0 where there is none.
+    pub number: u64,
+    /// Its hash, in hexadecimal; 64 zeros where there is none.
+    pub hash: String,
+}
+
+/// Which part of the chain to export.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditExport {
+    /// Begin after the entry with this number; with the first if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }
 
 /// Which audit entries to list.

@@ -217,8 +217,8 @@ fn commands(saga: &Saga) -> Vec<Command> {
         Command::Resume(operator()),
     ];
     for (step, found) in saga.steps.iter().enumerate() {
-        commands.push(Command::Complete { step, output: Arc::new(Value::Null) });
-        commands.push(Command::Fail { step, reason: "a reason".into() });
+        commands.push(Command::Complete { step, output: Arc::new(Value::Null), operator: operator() });
+        commands.push(Command::Fail { step, operator: operator() });
         commands.extend([1, 21].map(|receives| Command::Received { step, receives }));
         let calls = [
             (Direction::Action, found.attempts),

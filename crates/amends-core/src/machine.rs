@@ -288,13 +288,15 @@ pub enum Command {
         step: StepIndex,
         /// Its output.
         output: Arc<Value>,
+        /// Who says so. A reason is not asked for.
+        operator: Operator,
     },
     /// Ends a waiting step badly.
     Fail {
         /// The step.
         step: StepIndex,
-        /// Why.
-        reason: String,
+        /// Who says so, and why.
+        operator: Operator,
     },
     /// Stops the saga and undoes what it did.
     Cancel(Operator),
@@ -334,8 +336,8 @@ impl fmt::Display for Command {
             Command::Received { step, receives } => write!(f, "step {step}: message received {receives} times"),
             Command::Tick => f.write_str("tick"),
             Command::Recover => f.write_str("recover"),
-            Command::Complete { step, output: _ } => write!(f, "step {step}: complete"),
-            Command::Fail { step, reason: _ } => write!(f, "step {step}: fail"),
+            Command::Complete { step, output: _, operator: _ } => write!(f, "step {step}: complete"),
+            Command::Fail { step, operator: _ } => write!(f, "step {step}: fail"),
             Command::Cancel(_) => f.write_str("cancel"),
             Command::Pause(_) => f.write_str("pause"),
             Command::Resume(_) => f.write_str("resume"),

@@ -61,13 +61,15 @@ pub enum Order {
         step: String,
         /// Its output.
         output: Arc<Value>,
+        /// Who says so. A reason is not asked for.
+        operator: Operator,
     },
     /// Ends a waiting step badly.
     Fail {
         /// The step's name.
         step: String,
-        /// Why.
-        reason: String,
+        /// Who says so, and why.
+        operator: Operator,
     },
     /// Answers a message that was sent.
     Reply {

@@ -16,7 +16,7 @@ use amends_core::definition::Definition;
 use amends_core::machine::Event;
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
-use amends_store::{Incarnation, Item, Patience, Store, StoreError, StoredDefinition, Views};
+use amends_store::{Deed, Incarnation, Item, Patience, Store, StoreError, StoredDefinition, Views};
 use catalogue::Catalogue;
 use driver::{Clock, Driver, Letter};
 use futures_util::stream::FuturesUnordered;
@@ -283,18 +283,26 @@ impl Engine {
         self.store.lease().is_some()
     }
 
-    /// Stores a definition that lint found valid and makes it the current one. Returns whether anything changed.
+    /// Stores a definition that lint found valid and makes it the current one. Returns whether anything changed; then
+    /// the audit log says by whom.
     ///
     /// # Errors
     /// Where the store fails.
-    pub async fn put_definition(&self, source: &str, definition: Definition) -> Result<bool, EngineError> {
+    pub async fn put_definition(&self, source: &str, definition: Definition, by: &str) -> Result<bool, EngineError> {
+        let at = self.clock.now();
+        let deed = Deed {
+            actor: by.to_owned(),
+            action: "put definition".to_owned(),
+            subject: format!("{} {}", definition.name, definition.version),
+            at,
+        };
         let stored = StoredDefinition {
             name: definition.name.clone(),
             version: definition.version.clone(),
             source: source.to_owned(),
-            created_at: self.clock.now(),
+            created_at: at,
         };
-        Ok(self.catalogue.put(stored, definition).await?)
+        Ok(self.catalogue.put(stored, definition, deed).await?)
     }
 
     /// A definition by its version, read from the store where it is not in memory.

@@ -74,7 +74,7 @@ async fn a_damaged_saga_is_set_aside_and_the_others_go_on() {
         shop.answers("/reserve", [Behaviour::Silence]);
         let (first, store) = engine(&path, &shop).await;
         let compiled = lint::compile(DEFINITION).expect("the test's definition is valid");
-        first.put_definition(DEFINITION, compiled).await.expect("the store takes a definition");
+        first.put_definition(DEFINITION, compiled, "a test").await.expect("the store takes a definition");
         let mut sagas = Vec::new();
         for id in ["one", "two", "three"] {
             sagas.push(first.start_saga(start(id, None)).await.expect("the start is accepted").saga.id);

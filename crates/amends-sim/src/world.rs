@@ -15,7 +15,7 @@ use amends_core::lint;
 use amends_core::time::Timestamp;
 use amends_engine::orchestrator::{CallId, Input, Output};
 use amends_engine::{Participant, Settings};
-use amends_store::{Commit, MemoryStore, Processes, Store, StoredDefinition, Views};
+use amends_store::{Commit, Deed, MemoryStore, Processes, Store, StoredDefinition, Views};
 use clients::Clients;
 use fastrand::Rng;
 use futures_util::FutureExt;
@@ -164,7 +164,9 @@ impl World {
                 source,
                 created_at: self.now,
             };
-            done(self.store.put_definition(stored)).expect("a memory store takes a definition");
+            let (actor, action) = ("ada".to_owned(), "put definition".to_owned());
+            let deed = Deed { actor, action, subject: definition.name.clone(), at: self.now };
+            done(self.store.put_definition(stored, deed)).expect("a memory store takes a definition");
             self.model.definitions.insert(definition.version.clone(), Arc::new(definition));
         }
         for process in 0..self.plan.processes {

@@ -1,7 +1,8 @@
 //! Where sagas are kept.
 //!
 //! [`Store`] is what the engine needs: whole decisions go in, and what must be worked on comes out. [`Views`] is
-//! what people read; it never touches what the engine writes hot. [`Tokens`] is who may call the API. A store knows nothing of what an event means: the
+//! what people read; it never touches what the engine writes hot. [`Tokens`] is who may call the API, and
+//! [`AuditLog`] seals what is written of people's deeds. A store knows nothing of what an event means: the
 //! events of a commit are counted, have a time and are bytes, and every rule about sagas lives in `amends-core`.
 //!
 //! Invariants that every implementation keeps, and that the conformance suite checks:
@@ -10,6 +11,7 @@
 //! - A saga's events are numbered from 1 without gaps; a commit that does not follow the last one changes nothing.
 //! - One saga per definition and business key.
 //! - A saga has at most one owner, and an incarnation that was retired can commit nothing.
+//! - What is sealed of the audit log is numbered from 1 without gaps, and neither changed nor deleted.
 //! - A message is in exactly one of ready (its time has come), in flight (invisible until its time comes) or gone.
 
 use amends_core::machine::Status;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
+mod audit;
 mod columns;
 pub mod conformance;
 mod memory;
@@ -29,6 +32,7 @@ pub mod queues;
 mod sqlite;
 mod tokens;
 
+pub use audit::{AuditEntry, AuditLog, AuditQuery, Deed};
 pub use memory::{MemoryStore, Processes};
 pub use postgres::{PostgresError, PostgresOptions, PostgresStore, migrate_postgres};
 pub use queues::Queues;
@@ -145,8 +149,9 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
-    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError>;
+    /// Stores a definition and makes it the current one of its name. Returns whether anything changed; if so, the deed is in the
+    /// audit log.
+    async fn put_definition(&self, definition: StoredDefinition, deed: Deed) -> Result<bool, StoreError>;
 
     /// Definitions: the current one of every name, or one by its version.
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError>;
@@ -169,10 +174,10 @@ pub trait Views: Send + Sync {
     async fn statistics(&self) -> Result<Statistics, StoreError>;
 }
 
-/// A whole store: what the engine needs, what people read, who may call, and the queues that services use.
-pub trait StoreAndViews: Store + Views + Tokens + Queues {}
+/// A whole store: what the engine needs, what people read, who may call, what people did, and the queues that services use.
+pub trait StoreAndViews: Store + Views + Tokens + AuditLog + Queues {}
 
-impl<T: Store + Views + Tokens + Queues> StoreAndViews for T {}
+impl<T: Store + Views + Tokens + AuditLog + Queues> StoreAndViews for T {}
 
 /// One saga's decision: everything that follows from it, to be written at once.
 #[derive(Clone, Debug, PartialEq)]
@@ -602,31 +607,6 @@ pub struct DeadLetterQuery {
     /// The settled ones too.
     pub closed: bool,
     /// Only those whose place is before this one.
-    pub before: Option<u64>,
-    /// How many at most.
-    pub limit: usize,
-}
-
-/// One entry of the audit log.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "as in Write::Audit")]
-pub struct AuditEntry {
-    /// Its number: they go up by one.
-    pub id: u64,
-    pub at: Timestamp,
-    pub actor: String,
-    pub action: String,
-    pub saga: Uuid,
-    pub step: Option<String>,
-    pub reason: String,
-}
-
-/// Which audit entries to list.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct AuditQuery {
-    /// Only of this saga.
-    pub saga: Option<Uuid>,
-    /// Only entries whose number is before this one.
     pub before: Option<u64>,
     /// How many at most.
     pub limit: usize,

@@ -12,10 +12,11 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
-    Outcome, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
-    StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
+    Incarnation, Offer, Outcome, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics, Store,
+    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
+use amends_core::chain::Head;
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 use state::State;
@@ -95,8 +96,8 @@ impl Store for MemoryStore {
         Ok(self.state().forget(&request))
     }
 
-    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        Ok(self.state().put_definition(definition))
+    async fn put_definition(&self, definition: StoredDefinition, deed: Deed) -> Result<bool, StoreError> {
+        Ok(self.state().put_definition(definition, deed))
     }
 
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
@@ -133,8 +134,8 @@ impl Views for MemoryStore {
 
 #[async_trait]
 impl Tokens for MemoryStore {
-    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
-        self.state().put_token(token)
+    async fn put_token(&self, token: StoredToken, deed: Deed) -> Result<(), StoreError> {
+        self.state().put_token(token, deed)
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
@@ -145,8 +146,23 @@ impl Tokens for MemoryStore {
         Ok(self.state().tokens(query))
     }
 
-    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
-        Ok(self.state().revoke_token(id, at))
+    async fn revoke_token(&self, id: Uuid, deed: Deed) -> Result<Option<StoredToken>, StoreError> {
+        Ok(self.state().revoke_token(id, deed))
+    }
+}
+
+#[async_trait]
+impl AuditLog for MemoryStore {
+    async fn seal(&self, limit: usize) -> Result<Option<Head>, StoreError> {
+        Ok(self.state().seal(limit))
+    }
+
+    async fn sealed(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        Ok(self.state().sealed(after, limit))
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        Ok(self.state().head())
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! The order of things in a commit is in [`commit`].
 
+mod audit;
 mod backend;
 mod commit;
 mod condense;
@@ -34,10 +35,12 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
-    Migration, Offer, Outcome, Patience, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics,
-    Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
+    Incarnation, Item, Migration, Offer, Outcome, Patience, PermitRequest, Queues, Receive, Received, Record,
+    SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens,
+    Views, Which,
 };
+use amends_core::chain::Head;
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 use connect::{Connector, Link};
@@ -400,8 +403,8 @@ impl Store for PostgresStore {
         })
     }
 
-    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        transact!(self.takers, link => ownership::put_definition(link, &definition))
+    async fn put_definition(&self, definition: StoredDefinition, deed: Deed) -> Result<bool, StoreError> {
+        transact!(self.takers, link => ownership::put_definition(link, &definition, &deed))
     }
 
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
@@ -438,8 +441,8 @@ impl Views for PostgresStore {
 
 #[async_trait]
 impl Tokens for PostgresStore {
-    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
-        transact!(self.takers, link => tokens::put(link, &token))
+    async fn put_token(&self, token: StoredToken, deed: Deed) -> Result<(), StoreError> {
+        transact!(self.takers, link => tokens::put(link, &token, &deed))
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
@@ -450,8 +453,24 @@ impl Tokens for PostgresStore {
         read!(self, link => tokens::list(link, query))
     }
 
-    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
-        transact!(self.takers, link => tokens::revoke(link, id, at))
+    async fn revoke_token(&self, id: Uuid, deed: Deed) -> Result<Option<StoredToken>, StoreError> {
+        transact!(self.takers, link => tokens::revoke(link, id, &deed))
+    }
+}
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn seal(&self, limit: usize) -> Result<Option<Head>, StoreError> {
+        transact!(self.keepers, link => audit::seal(link, limit))
+    }
+
+    async fn sealed(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        read!(self, link => audit::sealed(link, after, limit))
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        let link = Lent::of(&self.readers).await?;
+        Ok(audit::head(&link).await?)
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! How long finished sagas are kept is not decided here. Room that they leave is used again, and the file keeps its size.
 
+mod audit;
 mod errors;
 mod lock;
 mod queues;
@@ -31,10 +32,11 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Outcome,
-    Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken,
-    Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
+    Incarnation, Outcome, Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
+    StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
+use amends_core::chain::Head;
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 pub use errors::OpenError;
@@ -172,8 +174,8 @@ impl Store for SqliteStore {
         self.writer.perform(move |writing| writes::condense(writing, now)).await
     }
 
-    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        self.writer.perform(move |writing| writes::put_definition(writing, &definition)).await
+    async fn put_definition(&self, definition: StoredDefinition, deed: Deed) -> Result<bool, StoreError> {
+        self.writer.perform(move |writing| writes::put_definition(writing, &definition, &deed)).await
     }
 
     async fn definitions(&self, which: Which) -> Result<Vec<StoredDefinition>, StoreError> {
@@ -211,8 +213,8 @@ impl Views for SqliteStore {
 
 #[async_trait]
 impl Tokens for SqliteStore {
-    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError> {
-        self.writer.perform(move |writing| tokens::put(writing, &token)).await
+    async fn put_token(&self, token: StoredToken, deed: Deed) -> Result<(), StoreError> {
+        self.writer.perform(move |writing| tokens::put(writing, &token, &deed)).await
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError> {
@@ -223,8 +225,26 @@ impl Tokens for SqliteStore {
         self.readers.perform(move |snapshot| tokens::list(snapshot, query)).await
     }
 
-    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError> {
-        self.writer.perform(move |writing| tokens::revoke(writing, id, at)).await
+    async fn revoke_token(&self, id: Uuid, deed: Deed) -> Result<Option<StoredToken>, StoreError> {
+        self.writer.perform(move |writing| tokens::revoke(writing, id, &deed)).await
+    }
+}
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn seal(&self, limit: usize) -> Result<Option<Head>, StoreError> {
+        if !self.readers.perform(audit::is_unsealed).await? {
+            return Ok(None);
+        }
+        self.writer.perform(move |writing| audit::seal(writing, limit)).await
+    }
+
+    async fn sealed(&self, after: u64, limit: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        self.readers.perform(move |snapshot| audit::sealed(snapshot, after, limit)).await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.readers.perform(audit::head).await
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The store knows nothing of what a role permits, and never sees a token: only its digest.
 
-use crate::StoreError;
+use crate::{Deed, StoreError};
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -45,8 +45,8 @@ pub struct TokenQuery {
 #[async_trait]
 pub trait Tokens: Send + Sync {
     /// Keeps a new token. One whose id is there changes nothing, so that it can be called again; another one of the same
-    /// digest is refused as damage.
-    async fn put_token(&self, token: StoredToken) -> Result<(), StoreError>;
+    /// digest is refused as damage. Where it is kept, the deed is in the audit log.
+    async fn put_token(&self, token: StoredToken, deed: Deed) -> Result<(), StoreError>;
 
     /// The token with this digest, whether or not it is still valid.
     async fn token(&self, digest: TokenDigest) -> Result<Option<StoredToken>, StoreError>;
@@ -54,6 +54,7 @@ pub trait Tokens: Send + Sync {
     /// A page of tokens, newest first, with those that are not valid any more.
     async fn tokens(&self, query: TokenQuery) -> Result<Vec<StoredToken>, StoreError>;
 
-    /// Revokes a token and returns it; `None` where there is none of this id. One that was revoked before keeps its time.
-    async fn revoke_token(&self, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, StoreError>;
+    /// Revokes a token and returns it; `None` where there is none of this id. One that was revoked before keeps its time, and
+    /// otherwise the deed is in the audit log, and its time is the token's.
+    async fn revoke_token(&self, id: Uuid, deed: Deed) -> Result<Option<StoredToken>, StoreError>;
 }

@@ -62,6 +62,7 @@ async fn postgres() -> (Subject, ()) {
 #[test]
 fn every_case_is_listed() {
     let sources = [
+        include_str!("../src/conformance/audit.rs"),
         include_str!("../src/conformance/batches.rs"),
         include_str!("../src/conformance/births.rs"),
         include_str!("../src/conformance/commits.rs"),

@@ -5,10 +5,10 @@
 
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
-use amends_store::conformance::{Subject, dump};
+use amends_store::conformance::{Subject, dump, without_writers};
 use amends_store::queues::{DeadQuery, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest};
 use amends_store::{
-    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Forget, MemoryStore, Outcome,
+    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Deed, Forget, MemoryStore, Outcome,
     PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError,
     StoredDefinition, StoredEvents, Which, Write,
 };
@@ -53,6 +53,9 @@ const COVERAGE: &[&str] = &[
     "dead-letters",
     "dead-letter found",
     "audit",
+    "seal none",
+    "seal some",
+    "sealed",
     "statistics",
     "work done",
     "work again",
@@ -94,6 +97,8 @@ enum Operation {
     DeadLetters(DeadLetterQuery),
     DeadLetter(String),
     Audit(AuditQuery),
+    Seal(usize),
+    Sealed(u64, usize),
     Statistics,
     /// Receives messages of a queue and deals with them, one after the other.
     Work(String, ReceiveRequest, Vec<Handling>),
@@ -173,12 +178,13 @@ async fn perform(store: &Subject, operation: Operation, now: Timestamp) -> (Stri
             told(answer)
         }
         Operation::PutDefinition(definition) => {
-            let answer = told(store.put_definition(definition).await);
+            let deed = Deed { actor: "kim".into(), action: "put definition".into(), subject: "orders".into(), at: now };
+            let answer = told(store.put_definition(definition, deed).await);
             meet("put-definition", if answer == "true" { "changed" } else { "unchanged" });
             answer
         }
         other => {
-            let (operation, how, answer) = read(store, other, now).await;
+            let (operation, how, answer) = look_or_seal(store, other, now).await;
             meet(operation, how);
             answer
         }
@@ -207,7 +213,7 @@ async fn work(store: &Subject, queue: &str, request: ReceiveRequest, handlings: 
     (answer, how)
 }
 
-async fn read(store: &Subject, operation: Operation, now: Timestamp) -> (&'static str, &'static str, String) {
+async fn look_or_seal(store: &Subject, operation: Operation, now: Timestamp) -> (&'static str, &'static str, String) {
     match operation {
         Operation::Definitions(which) => ("definitions", "", told(store.definitions(which).await)),
         Operation::Saga(id) => {
@@ -220,7 +226,12 @@ async fn read(store: &Subject, operation: Operation, now: Timestamp) -> (&'stati
             let answer = told(store.dead_letter(&id).await);
             ("dead-letter", if answer == "None" { "missing" } else { "found" }, answer)
         }
-        Operation::Audit(query) => ("audit", "", told(store.audit(query).await)),
+        Operation::Audit(query) => ("audit", "", told(store.audit(query).await.map(without_writers))),
+        Operation::Seal(limit) => {
+            let answer = store.seal(limit).await;
+            ("seal", if matches!(answer, Ok(Some(_))) { "some" } else { "none" }, told(answer))
+        }
+        Operation::Sealed(after, limit) => ("sealed", "", told(store.sealed(after, limit).await.map(without_writers))),
         Operation::Statistics => ("statistics", "", told(store.statistics().await)),
         Operation::Work(..)
         | Operation::Dead(..)
@@ -380,7 +391,7 @@ impl Dice {
     }
 
     fn row(&mut self) -> Row {
-        let rest = match self.rng.u8(..8) {
+        let rest = match self.rng.u8(..10) {
             0..=4 => Rest::Owned,
             5 => Rest::Until(self.time()),
             6 => Rest::Parked,
@@ -541,7 +552,7 @@ impl Dice {
 
     fn view(&mut self) -> Operation {
         let limit = self.rng.usize(..6);
-        match self.rng.u8(..8) {
+        match self.rng.u8(..10) {
             0 => Operation::Definitions(Which::Current),
             1 => Operation::Definitions(Which::Version(self.pick(&["order-v1", "order-v2", "none"]))),
             2 => Operation::Saga(self.saga()),
@@ -562,9 +573,11 @@ impl Dice {
             5 => Operation::DeadLetter(format!("letter-{}", self.rng.u32(..=self.letters))),
             6 => Operation::Audit(AuditQuery {
                 saga: self.maybe(Self::saga),
-                before: self.maybe(|dice| dice.rng.u64(..20)),
+                before: self.maybe(|dice| u128::from(dice.rng.u64(..20)) << 64),
                 limit,
             }),
+            7 => Operation::Seal(limit),
+            8 => Operation::Sealed(self.rng.u64(..20), limit),
             _ => Operation::Statistics,
         }
     }

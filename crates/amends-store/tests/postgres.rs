@@ -2,12 +2,14 @@
 
 #![cfg(test)]
 
+use amends_core::chain::{Head, Verifier, line};
 use amends_core::time::Timestamp;
 use amends_store::{
-    Commit, Item, Outcome, Patience, PermitRequest, PostgresError, PostgresOptions, PostgresStore, Rest, Store,
-    StoreError, Views, conformance, migrate_postgres,
+    AuditLog, Commit, Item, Outcome, Patience, PermitRequest, PostgresError, PostgresOptions, PostgresStore, Rest,
+    Store, StoreError, Views, Write, conformance, migrate_postgres,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use test_postgres::{Durability, Pooler, Server, Stop};
 use tokio::task::JoinSet;
@@ -364,4 +366,162 @@ async fn another_system_at_the_same_address_is_not_worked_on() {
             assert!(refusal.to_string().contains("another database system"), "{refusal}");
         }
     }
+}
+
+fn audited(saga: Uuid, reason: &str) -> Commit {
+    let entry =
+        Write::Audit { actor: "kim".into(), action: "pause".into(), step: None, reason: reason.into(), at: NOW };
+    Commit { writes: vec![entry], ..birth(saga, Rest::Owned) }
+}
+
+/// What the chain says, in its order; it fits.
+async fn chain(store: &PostgresStore) -> Vec<String> {
+    let entries = store.sealed(0, 10_000).await.unwrap();
+    let mut verifier = Verifier::new(Head::BEGINNING, Some(store.head().await.unwrap()));
+    let mut previous = Head::BEGINNING;
+    for entry in &entries {
+        let seal = entry.seal.unwrap();
+        verifier.take(&line(entry.entry(), &previous.hash, &seal)).unwrap();
+        previous = seal;
+    }
+    verifier.finish().unwrap();
+    entries.into_iter().map(|entry| entry.reason).collect()
+}
+
+/// Two that write, and three that seal all the while: each entry is sealed once, and none is left out.
+#[tokio::test]
+async fn several_can_seal_at_once_while_others_write() {
+    const EACH: usize = 60;
+    let url = test_postgres::database();
+    let (writing, sealing) = (Arc::new(AtomicUsize::new(2)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = JoinSet::new();
+    for writer in 0..2 {
+        let (store, writing) = (open(&url).await, writing.clone());
+        tasks.spawn(async move {
+            let me = Uuid::now_v7();
+            store.enlist(me, NOW).await.unwrap();
+            for number in 0..EACH {
+                let outcome = commit(&store, me, audited(Uuid::now_v7(), &format!("{writer} {number}"))).await;
+                assert_eq!(outcome.unwrap(), Outcome::Committed);
+            }
+            writing.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+    for _ in 0..3 {
+        let (store, writing, sealing) = (open(&url).await, writing.clone(), sealing.clone());
+        tasks.spawn(async move {
+            // Once more when all is written: what was committed last is to be sealed too.
+            loop {
+                let is_last = writing.load(Ordering::SeqCst) == 0;
+                while let Some(head) = store.seal(7).await.unwrap() {
+                    sealing.fetch_max(head.number, Ordering::SeqCst);
+                }
+                if is_last {
+                    break;
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let store = open(&url).await;
+    while store.seal(100).await.unwrap().is_some() {}
+    let reasons = chain(&store).await;
+    for writer in 0..2 {
+        let own: Vec<&String> = reasons.iter().filter(|reason| reason.starts_with(&format!("{writer} "))).collect();
+        assert_eq!(
+            own,
+            (0..EACH).map(|number| format!("{writer} {number}")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+        );
+    }
+    assert_eq!(reasons.len(), 2 * EACH);
+    assert!(sealing.load(Ordering::SeqCst) > 0, "they sealed while others wrote");
+}
+
+/// A transaction that takes long is sealed when it has committed, behind what was sealed before that, and holds nobody up.
+#[tokio::test]
+async fn what_is_committed_late_is_sealed_late() {
+    let url = test_postgres::database();
+    let store = open(&url).await;
+    let me = Uuid::now_v7();
+    store.enlist(me, NOW).await.unwrap();
+    let (slow, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    slow.batch_execute(
+        "BEGIN; INSERT INTO amends.audit (rank, writer, at, actor, action, reason) VALUES (1, 0, 0, 'kim', 'pause', 'slow')",
+    )
+    .await
+    .unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "quick")).await.unwrap();
+    assert_eq!(store.seal(10).await.unwrap().unwrap().number, 1);
+    slow.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(store.seal(10).await.unwrap().unwrap().number, 2);
+    assert_eq!(chain(&store).await, ["quick", "slow"]);
+}
+
+/// Who seals locks something, and commits do not look at it; one who died over it has sealed nothing.
+#[tokio::test]
+async fn nobody_waits_for_who_seals() {
+    let url = test_postgres::database();
+    let (store, me) = (open(&url).await, Uuid::now_v7());
+    store.enlist(me, NOW).await.unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "before")).await.unwrap();
+    let (other, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    other
+        .batch_execute(
+            "BEGIN; SELECT * FROM amends.numbering WHERE list = 'audit' FOR UPDATE;
+            UPDATE amends.audit SET number = 1, hash = repeat('x', 32)::bytea",
+        )
+        .await
+        .unwrap();
+    assert_eq!(commit(&store, me, audited(Uuid::now_v7(), "meanwhile")).await.unwrap(), Outcome::Committed);
+    assert_eq!(store.seal(10).await.unwrap(), None, "another one is at it");
+    connection.abort();
+    drop(other);
+    let mut sealed = None;
+    while sealed.is_none() {
+        sealed = store.seal(10).await.unwrap();
+    }
+    assert_eq!(chain(&store).await, ["before", "meanwhile"]);
+}
+
+/// Not by mistake, that is: whoever owns the tables can take the triggers away.
+#[tokio::test]
+async fn the_audit_log_is_neither_changed_nor_deleted_from() {
+    let url = test_postgres::database();
+    let (store, me) = (open(&url).await, Uuid::now_v7());
+    store.enlist(me, NOW).await.unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "sealed")).await.unwrap();
+    store.seal(10).await.unwrap().unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "not yet")).await.unwrap();
+    for refused in [
+        "UPDATE amends.audit SET reason = 'another' WHERE number = 1",
+        "UPDATE amends.audit SET number = NULL, hash = NULL WHERE number = 1",
+        "UPDATE amends.audit SET reason = 'another' WHERE number IS NULL",
+        "DELETE FROM amends.audit WHERE number = 1",
+        "DELETE FROM amends.audit WHERE number IS NULL",
+        "TRUNCATE amends.audit",
+    ] {
+        let error = test_postgres::execute(&url, refused).unwrap_err();
+        assert!(format!("{error:#}").contains("neither changed nor deleted"), "{refused}: {error:#}");
+    }
+    store.seal(10).await.unwrap().unwrap();
+    assert_eq!(chain(&store).await, ["sealed", "not yet"]);
+}
+
+/// An end that somebody cut off all the same is not gone on from as if nothing had been there.
+#[tokio::test]
+async fn nothing_is_sealed_behind_an_entry_that_is_missing() {
+    let url = test_postgres::database();
+    let (store, me) = (open(&url).await, Uuid::now_v7());
+    store.enlist(me, NOW).await.unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "sealed")).await.unwrap();
+    store.seal(10).await.unwrap().unwrap();
+    let delete = "ALTER TABLE amends.audit DISABLE TRIGGER ALL; DELETE FROM amends.audit";
+    test_postgres::execute(&url, delete).unwrap();
+    commit(&store, me, audited(Uuid::now_v7(), "after")).await.unwrap();
+    assert!(matches!(store.seal(10).await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.head().await, Err(StoreError::Damaged(_))));
 }

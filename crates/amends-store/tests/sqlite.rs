@@ -6,8 +6,8 @@ use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use amends_store::conformance::dump;
 use amends_store::{
-    Birth, Commit, Count, Counter, Migration, OpenError, Outcome, Rest, Row, SagaQuery, SqliteOptions, SqliteStore,
-    Store, StoreAndViews, StoredDefinition, StoredEvents, Views, Write, migrate,
+    AuditLog, Birth, Commit, Count, Counter, Deed, Migration, OpenError, Outcome, Rest, Row, SagaQuery, SqliteOptions,
+    SqliteStore, Store, StoreAndViews, StoredDefinition, StoredEvents, Views, Write, migrate,
 };
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -60,7 +60,9 @@ async fn everything_is_there_when_a_store_is_opened_again() {
     store.enlist(ME, Timestamp(0)).await.unwrap();
     let source = "saga: order".to_owned();
     let (name, version, created_at) = ("order".to_owned(), "v1".to_owned(), Timestamp(1));
-    store.put_definition(StoredDefinition { name, version, source, created_at }).await.unwrap();
+    let subject = "order v1".to_owned();
+    let deed = Deed { actor: "kim".into(), action: "put definition".into(), subject, at: Timestamp(1) };
+    store.put_definition(StoredDefinition { name, version, source, created_at }, deed).await.unwrap();
     let message = Write::PutMessage { step: "charge".into(), participant: "payment".into(), at: Timestamp(7) };
     let letter = Write::OpenDeadLetter {
         id: "letter-1".into(),
@@ -100,6 +102,56 @@ async fn who_opens_a_store_again_takes_over_what_was_owned() {
     store.enlist(other, Timestamp(50)).await.unwrap();
     let claimed = store.claim(other, Timestamp(50), 10).await.unwrap();
     assert_eq!(claimed.records.iter().map(|record| record.id).collect::<Vec<_>>(), [saga]);
+}
+
+/// Who is killed between a commit and its sealing has lost nothing: whoever opens the store next seals it, behind what was sealed.
+#[tokio::test]
+async fn what_was_not_sealed_is_sealed_by_the_next() {
+    let (_directory, path) = place();
+    for number in 1..=3 {
+        let store = open(&path).unwrap();
+        let me = Uuid::from_u128(0xA0 + number);
+        store.enlist(me, Timestamp(0)).await.unwrap();
+        let (actor, action, reason) = ("kim".to_owned(), "pause".to_owned(), number.to_string());
+        let entry = Write::Audit { actor, action, step: None, reason, at: Timestamp(1) };
+        let first = commit(Uuid::from_u128(number), 0, Rest::Owned);
+        store.commit(me, vec![Commit { writes: vec![entry], ..first }].into()).await.unwrap();
+        if number == 2 {
+            assert_eq!(store.seal(1).await.unwrap().unwrap().number, 1);
+        }
+    }
+    let store = open(&path).unwrap();
+    while store.seal(1).await.unwrap().is_some() {}
+    let reasons: Vec<String> = store.sealed(0, 10).await.unwrap().into_iter().map(|entry| entry.reason).collect();
+    assert_eq!(reasons, ["1", "2", "3"]);
+}
+
+/// Not by mistake, that is: whoever owns the file can take the triggers away.
+#[tokio::test]
+async fn the_audit_log_is_neither_changed_nor_deleted_from() {
+    let (_directory, path) = place();
+    let store = open(&path).unwrap();
+    store.enlist(ME, Timestamp(0)).await.unwrap();
+    for number in 1..=2 {
+        let (actor, action, reason) = ("kim".to_owned(), "pause".to_owned(), number.to_string());
+        let entry = Write::Audit { actor, action, step: None, reason, at: Timestamp(1) };
+        let first = commit(Uuid::from_u128(number), 0, Rest::Owned);
+        store.commit(ME, vec![Commit { writes: vec![entry], ..first }].into()).await.unwrap();
+        if number == 1 {
+            store.seal(10).await.unwrap().unwrap();
+        }
+    }
+    for refused in [
+        "UPDATE audit SET reason = 'another' WHERE number = 1",
+        "UPDATE audit SET number = NULL, hash = NULL WHERE number = 1",
+        "UPDATE audit SET reason = 'another' WHERE number IS NULL",
+        "DELETE FROM audit WHERE number = 1",
+        "DELETE FROM audit WHERE number IS NULL",
+    ] {
+        let error = Connection::open(&path).unwrap().execute(refused, []).unwrap_err();
+        assert!(error.to_string().contains("never"), "{refused}: {error}");
+    }
+    assert_eq!(store.seal(10).await.unwrap().unwrap().number, 2);
 }
 
 /// Changes the file behind the store's back, as a fault of a disk or of a person would.

@@ -3,7 +3,7 @@
 //! Exit status: 0 it worked (for a saga that was waited for: it completed), 1 it did not, 2 the command was
 //! written wrongly, 3 the saga was compensated, 4 the saga is stuck, 5 the wait ended before the saga did.
 
-mod audit;
+mod audit_log;
 mod dead_letters;
 mod failure;
 mod lint;
@@ -72,7 +72,8 @@ enum Command {
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
     /// Who did what, when and why
-    Audit(audit::AuditArgs),
+    #[command(subcommand)]
+    AuditLog(audit_log::AuditLogCommand),
     /// Who may call the server
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -112,7 +113,7 @@ fn run(command: Command) -> Outcome {
         Command::Complete(arguments) => on_one_core(sagas::complete(arguments)),
         Command::Fail(arguments) => on_one_core(sagas::fail(arguments)),
         Command::DeadLetters(command) => on_one_core(dead_letters::run(command)),
-        Command::Audit(arguments) => on_one_core(audit::run(arguments)),
+        Command::AuditLog(command) => on_one_core(audit_log::run(command)),
         Command::Token(command) => on_one_core(token::run(command)),
         Command::Migrate(arguments) => on_one_core(migrate::run(arguments)),
         Command::Openapi => {

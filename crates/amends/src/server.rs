@@ -7,6 +7,7 @@
 mod definitions;
 mod listener;
 mod patience;
+mod sealing;
 mod tls;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub struct Server {
     app: Arc<App>,
     health: watch::Sender<Health>,
     connections: JoinHandle<()>,
+    sealing: JoinHandle<()>,
     exporter: Option<telemetry::Exporter>,
     grace_ms: u64,
 }
@@ -86,6 +88,7 @@ impl Server {
         failpoint!(async StartLoaded);
         let exporter = telemetry::Exporter::start(config, &engine, &store)?;
         let auth = config.auth.as_ref().map(|auth| Authenticator::new(auth, store.clone())).transpose()?;
+        let sealing = tokio::spawn(sealing::run(store.clone()));
         let (health, healthy) = watch::channel(Health::Running);
         let app = Arc::new(App {
             followers: Followers::of(&engine),
@@ -104,7 +107,7 @@ impl Server {
         let serving = Serving { router: router(app.clone()), http: config.http.clone(), certificates, health: healthy };
         let connections = tokio::spawn(listener::accept(listener, serving));
         let grace_ms = config.shutdown_grace_ms;
-        Ok(Server { address, definitions: names, app, health, connections, exporter, grace_ms })
+        Ok(Server { address, definitions: names, app, health, connections, sealing, exporter, grace_ms })
     }
 
     /// Where it listens.
@@ -153,6 +156,9 @@ impl Server {
         if tokio::time::timeout(ANSWERING, self.connections).await.is_err() {
             tracing::warn!("some requests were still open and are cut off");
         }
+        // It holds the store; what it leaves is sealed at the next start.
+        self.sealing.abort();
+        let _ended = self.sealing.await;
         if let Some(exporter) = self.exporter {
             exporter.stop().await;
         }

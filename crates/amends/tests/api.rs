@@ -341,11 +341,11 @@ async fn orders_are_carried_out_and_put_on_record() {
     let audit = world.client.audit(&AuditQuery { saga: Some(saga.id.clone()), ..AuditQuery::default() }).await.unwrap();
     let done: Vec<&str> = audit.items.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(done, ["cancel", "resume", "pause"]);
-    assert!(audit.items.iter().all(|entry| entry.actor == "ada" && entry.saga == saga.id));
-    assert_eq!(audit.items[2].reason, "the warehouse moves");
+    assert!(audit.items.iter().all(|entry| entry.actor == "ada" && entry.saga.as_ref() == Some(&saga.id)));
+    assert_eq!(audit.items[2].reason.as_deref(), Some("the warehouse moves"));
     let first = world.client.audit(&AuditQuery { limit: Some(2), ..AuditQuery::default() }).await.unwrap();
-    let rest = AuditQuery { limit: Some(2), cursor: first.next, ..AuditQuery::default() };
-    assert_eq!(world.client.audit(&rest).await.unwrap().items, audit.items[2..]);
+    let rest = AuditQuery { limit: Some(1), cursor: first.next, ..AuditQuery::default() };
+    assert_eq!(world.client.audit(&rest).await.unwrap().items[0].action, "pause");
     world.server.stop().await.unwrap();
 }
 

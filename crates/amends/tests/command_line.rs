@@ -37,7 +37,7 @@ const DEFINITIONS: [(&str, &str); 4] = [
 ];
 
 /// Every command that has a help.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 32] = [
     "",
     "serve",
     "demo",
@@ -57,7 +57,10 @@ const COMMANDS: [&str; 29] = [
     "dead-letters retry",
     "dead-letters resolve",
     "dead-letters skip",
-    "audit",
+    "audit-log",
+    "audit-log list",
+    "audit-log export",
+    "audit-log verify",
     "token",
     "token create",
     "token list",
@@ -111,6 +114,12 @@ impl World {
         command.env("AMENDS_SERVER", format!("http://{}", self.server.address()));
         let output = output(&mut command).await;
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", told(arguments, &output)))
+    }
+
+    /// Waits until all of the audit log is sealed.
+    async fn sealed(&self) {
+        let is_sealed = |log: &Value| log["items"].as_array().unwrap().iter().all(|entry| entry["sealed"] == true);
+        while !is_sealed(&self.json("audit-log list --json").await) {}
     }
 
     async fn start(&self, definition: &str) -> String {
@@ -221,6 +230,11 @@ fn steady_word(word: &str) -> String {
     let part = part.strip_suffix(':').unwrap_or(part);
     let colon = &rest[part.len()..length];
     let is_hash = part.len() >= 32 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // The end of the audit log's chain.
+    if let Some((number, hash)) = part.split_once(':').filter(|(_, hash)| hash.len() == 64) {
+        let hash = steady_word(hash);
+        return format!("{before}{number}:{hash}{colon}{after}");
+    }
     let part = match part {
         part if part.len() == 24 && part.ends_with('Z') && part.contains('T') => "TIME",
         _ if is_hash => "HASH",
@@ -242,17 +256,20 @@ fn is_span(text: &str) -> bool {
     unit.len() < text.len() && ["ms", "s", "m", "h", "d"].contains(&unit)
 }
 
+/// Commands that are groups of others.
+const HAVE_COMMANDS: [&str; 3] = ["dead-letters", "audit-log", "token"];
+
 #[tokio::test]
 async fn help() {
     let directory = tempfile::tempdir().unwrap();
     let mut text = String::new();
     for command in COMMANDS {
-        let arguments =
-            if command.contains(['-', ' ']) && !command.starts_with("dead-letters") && !command.starts_with("token") {
-                command.to_owned()
-            } else {
-                format!("{command} --help")
-            };
+        let arguments = if command.contains(['-', ' ']) && !HAVE_COMMANDS.iter().any(|group| command.starts_with(group))
+        {
+            command.to_owned()
+        } else {
+            format!("{command} --help")
+        };
         let output = output(&mut amends(&arguments, directory.path())).await;
         assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{arguments}");
         let _ = writeln!(text, "{}", told(arguments.trim(), &output));
@@ -264,7 +281,8 @@ async fn help() {
 async fn what_commands_print() {
     let world = World::new().await;
     let mut text = String::new();
-    for arguments in ["list", "dead-letters list", "audit", "list --json"] {
+    world.sealed().await;
+    for arguments in ["list", "dead-letters list", "audit-log list", "list --json"] {
         let _ = writeln!(text, "{}", world.shows(arguments).await);
     }
     for (definition, wait) in [("ends", 30), ("undoes", 30), ("sticks", 30), ("waits", 0), ("waits", 0)] {
@@ -297,8 +315,17 @@ async fn what_commands_print() {
         format!("complete {id} signal --output {{\"by\":\"hand\"}}"),
         format!("get {id} --json"),
         format!("watch {id}"),
-        "audit".to_owned(),
-        format!("audit --saga {id} --json"),
+    ] {
+        let _ = writeln!(text, "{}", world.shows(&arguments).await);
+    }
+    world.sealed().await;
+    let head = world.json("audit-log verify --json").await;
+    let head = format!("{}:{}", head["number"], head["hash"].as_str().unwrap());
+    for arguments in [
+        "audit-log list".to_owned(),
+        format!("audit-log list --saga {id} --json"),
+        format!("audit-log verify --head {head}"),
+        "audit-log verify --json".to_owned(),
     ] {
         let _ = writeln!(text, "{}", world.shows(&arguments).await);
     }
@@ -328,6 +355,12 @@ async fn what_goes_wrong() {
         &format!("cancel {unknown} --reason a-test"),
         &format!("cancel {unknown}"),
         &format!("complete {unknown} signal --output {{"),
+        "audit-log list --saga 1",
+        "audit-log export --after 999",
+        "audit-log verify nothing.jsonl",
+        "audit-log verify --head 7",
+        &format!("audit-log verify --head 999:{}", "0".repeat(64)),
+        &format!("audit-log verify --after 9:{0} --head 8:{0}", "0".repeat(64)),
         &format!("complete {unknown} signal --output {{\"a\":1,\"a\":2}}"),
         "dead-letters show 1",
         "list --limit 0",

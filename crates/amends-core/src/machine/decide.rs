@@ -69,8 +69,8 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         // Whatever is due is done by `advance`, after any command.
         Command::Tick => {}
         Command::Recover => draft.recover(),
-        Command::Complete { step, output } => draft.completed(*step, output)?,
-        Command::Fail { step, reason } => draft.failed(*step, reason)?,
+        Command::Complete { step, output, operator } => draft.completed(*step, output, operator)?,
+        Command::Fail { step, operator } => draft.failed(*step, operator)?,
         Command::Cancel(operator) => draft.cancel(operator)?,
         Command::Pause(operator) => draft.pause(operator)?,
         Command::Resume(operator) => draft.resume(operator)?,
@@ -157,7 +157,7 @@ impl<'a> Draft<'a> {
         if matches!(self.state(step), StepState::Sleeping { .. }) {
             self.emit(Event::SleepEnded { step });
         } else {
-            self.wait_failed(step, "nobody completed it in time".into());
+            self.wait_failed(step, "nobody completed it in time".into(), None);
         }
         true
     }
@@ -474,7 +474,13 @@ impl<'a> Draft<'a> {
     fn without_effect(&mut self, step: StepIndex, failure: Failure) {
         if self.definition.steps[step].kind == Kind::Retriable {
             // Also where a probe has found it out: it is the action that is to be tried again then.
-            self.emit(Event::DeadLettered { step, direction: Direction::Action, claim: Claim::Undone, failure });
+            self.emit(Event::DeadLettered {
+                step,
+                direction: Direction::Action,
+                claim: Claim::Undone,
+                failure,
+                operator: None,
+            });
         } else {
             let reason = format!("step {} had no effect: {}", self.name(step), failure.message);
             self.emit(Event::ActionRefused { step, failure });
@@ -522,7 +528,7 @@ impl<'a> Draft<'a> {
             | StepState::Compensated
             | StepState::Dead(_) => Direction::Action,
         };
-        self.emit(Event::DeadLettered { step, direction, claim, failure });
+        self.emit(Event::DeadLettered { step, direction, claim, failure, operator: None });
     }
 
     // --- Probes --------------------------------------------------------------------------------------------
@@ -764,14 +770,15 @@ impl<'a> Draft<'a> {
 
     // --- Time, and beginning again ---------------------------------------------------------------------------
 
-    fn wait_failed(&mut self, step: StepIndex, message: String) {
+    fn wait_failed(&mut self, step: StepIndex, message: String, operator: Option<Operator>) {
         let failure = Failure::without_status(message);
         if self.saga.can_turn_back(self.definition) {
             let reason = format!("step {} did not come about: {}", self.name(step), failure.message);
-            self.emit(Event::WaitFailed { step, failure });
+            self.emit(Event::WaitFailed { step, failure, operator });
             self.turn_back(reason, None);
         } else {
-            self.die(step, Claim::Undone, failure);
+            let (direction, claim) = (Direction::Action, Claim::Undone);
+            self.emit(Event::DeadLettered { step, direction, claim, failure, operator });
         }
     }
 
@@ -806,23 +813,23 @@ impl<'a> Draft<'a> {
 
     // --- People ----------------------------------------------------------------------------------------------
 
-    fn completed(&mut self, step: StepIndex, output: &Arc<Value>) -> Result<(), Refusal> {
+    fn completed(&mut self, step: StepIndex, output: &Arc<Value>, operator: &Operator) -> Result<(), Refusal> {
         self.expect_waiting(step)?;
         if self.is_message(step) {
             self.action_answered(step, &Answer::Reply(Reply::Done { output: output.clone() }));
         } else {
-            self.emit(Event::WaitCompleted { step, output: output.clone() });
+            self.emit(Event::WaitCompleted { step, output: output.clone(), operator: Some(operator.clone()) });
         }
         Ok(())
     }
 
-    fn failed(&mut self, step: StepIndex, reason: &str) -> Result<(), Refusal> {
+    fn failed(&mut self, step: StepIndex, operator: &Operator) -> Result<(), Refusal> {
         self.expect_waiting(step)?;
-        let error = format!("failed from outside: {reason}");
+        let error = format!("failed from outside: {}", operator.reason);
         if self.is_message(step) {
             self.action_answered(step, &Answer::Reply(Reply::Refused { error }));
         } else {
-            self.wait_failed(step, error);
+            self.wait_failed(step, error, Some(operator.clone()));
         }
         Ok(())
     }

@@ -59,9 +59,20 @@ pub enum Event {
     /// A waiting step waits.
     WaitStarted { step: StepIndex, until: Timestamp },
     /// A waiting step was completed from outside.
-    WaitCompleted { step: StepIndex, output: Arc<Value> },
+    WaitCompleted {
+        step: StepIndex,
+        output: Arc<Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+    },
     /// A waiting step was failed from outside, or nobody came.
-    WaitFailed { step: StepIndex, failure: Failure },
+    WaitFailed {
+        step: StepIndex,
+        failure: Failure,
+        /// Who did, if anybody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+    },
     /// A sleeping step sleeps.
     SleepStarted { step: StepIndex, until: Timestamp },
     /// A sleeping step has slept.
@@ -96,7 +107,15 @@ pub enum Event {
     /// A step's effect is undone.
     CompensationDone { step: StepIndex },
     /// The machine gave up on a step.
-    DeadLettered { step: StepIndex, direction: Direction, claim: Claim, failure: Failure },
+    DeadLettered {
+        step: StepIndex,
+        direction: Direction,
+        claim: Claim,
+        failure: Failure,
+        /// Who failed it, where it waited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operator: Option<Operator>,
+    },
     /// A person decided about a dead letter.
     DeadLetterSettled { step: StepIndex, letter: u64, settlement: Settlement, operator: Operator },
     /// A person holds the saga.

@@ -3,7 +3,7 @@
 use super::{REDACTED, Redaction};
 use crate::answer::Failure;
 use crate::definition::StepIndex;
-use crate::machine::{Event, Settlement};
+use crate::machine::{Event, Operator, Settlement};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
     let output = |step: StepIndex, output: &Value| Arc::new(redaction.output(step, output));
     let told =
         |failure: &Failure| Failure { status: failure.status, message: redaction.text(&failure.message).into_owned() };
+    // A service that fails a step from outside may quote what it was given.
+    let failed_by = |operator: Operator| Operator { reason: redaction.text(&operator.reason).into_owned(), ..operator };
     match event.clone() {
         Event::Started { key, input, deadline_at, traceparent } => {
             Event::Started { key, input: Arc::new(redaction.input(&input)), deadline_at, traceparent }
@@ -34,8 +36,12 @@ pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
             Event::ProbeFailed { step, trouble, failure: told(&failure), retry_at }
         }
         Event::WaitStarted { step, until } => Event::WaitStarted { step, until },
-        Event::WaitCompleted { step, output: found } => Event::WaitCompleted { step, output: output(step, &found) },
-        Event::WaitFailed { step, failure } => Event::WaitFailed { step, failure: told(&failure) },
+        Event::WaitCompleted { step, output: found, operator } => {
+            Event::WaitCompleted { step, output: output(step, &found), operator }
+        }
+        Event::WaitFailed { step, failure, operator } => {
+            Event::WaitFailed { step, failure: told(&failure), operator: operator.map(failed_by) }
+        }
         Event::SleepStarted { step, until } => Event::SleepStarted { step, until },
         Event::SleepEnded { step } => Event::SleepEnded { step },
         Event::CompensationEntered { reason, operator } => {
@@ -49,8 +55,8 @@ pub(super) fn shown(redaction: &Redaction<'_>, event: &Event) -> Event {
             Event::CompensationFailed { step, attempt, trouble, failure: told(&failure), retry_at }
         }
         Event::CompensationDone { step } => Event::CompensationDone { step },
-        Event::DeadLettered { step, direction, claim, failure } => {
-            Event::DeadLettered { step, direction, claim, failure: told(&failure) }
+        Event::DeadLettered { step, direction, claim, failure, operator } => {
+            Event::DeadLettered { step, direction, claim, failure: told(&failure), operator: operator.map(failed_by) }
         }
         Event::DeadLetterSettled { step, letter, settlement, operator } => {
             let settlement = match settlement {

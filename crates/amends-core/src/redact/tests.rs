@@ -153,6 +153,7 @@ fn events(document: &Value, output: &Value) -> Vec<Event> {
     let failure = || Failure { status: Some(422), message: format!("answered 422: {SECRET}") };
     let (output, at) = (Arc::new(output.clone()), Timestamp(1));
     let operator = Operator { actor: "ada".into(), reason: "because".into() };
+    let quotes = || Some(Operator { actor: "ada".into(), reason: SECRET.into() });
     let settlement = Settlement::Done { output: output.clone() };
     let (trouble, claim) = (Trouble::Unknown, Claim::Unknown);
     vec![
@@ -163,15 +164,15 @@ fn events(document: &Value, output: &Value) -> Vec<Event> {
         Event::ActionRefused { step: 0, failure: failure() },
         Event::ActionUnknown { step: 0, failure: failure(), ask_at: None },
         Event::ProbeFailed { step: 0, trouble, failure: failure(), retry_at: at },
-        Event::WaitCompleted { step: 0, output },
-        Event::WaitFailed { step: 0, failure: failure() },
+        Event::WaitCompleted { step: 0, output, operator: None },
+        Event::WaitFailed { step: 0, failure: failure(), operator: quotes() },
         Event::CompensationEntered {
             reason: format!("step charge had no effect: answered 422: {SECRET}"),
             operator: None,
         },
         Event::CompensationQueued { step: 0, digest: SECRET.into(), claim, by_message: false },
         Event::CompensationFailed { step: 0, attempt: 1, trouble, failure: failure(), retry_at: at },
-        Event::DeadLettered { step: 0, direction: Direction::Action, claim, failure: failure() },
+        Event::DeadLettered { step: 0, direction: Direction::Action, claim, failure: failure(), operator: quotes() },
         Event::DeadLetterSettled { step: 0, letter: 1, settlement, operator },
     ]
 }
@@ -251,8 +252,8 @@ fn a_command_is_told_without_what_it_brings() {
     let operator = Operator { actor: "ada".into(), reason: SECRET.into() };
     let settlement = Settlement::Done { output: body.clone() };
     for (command, told) in [
-        (Command::Complete { step: 1, output: body }, "step 1: complete"),
-        (Command::Fail { step: 1, reason: SECRET.into() }, "step 1: fail"),
+        (Command::Complete { step: 1, output: body, operator: operator.clone() }, "step 1: complete"),
+        (Command::Fail { step: 1, operator: operator.clone() }, "step 1: fail"),
         (Command::Cancel(operator.clone()), "cancel"),
         (Command::Settle { letter: 7, settlement, operator }, "settle dead letter 7"),
     ] {

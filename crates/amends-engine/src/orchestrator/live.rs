@@ -125,10 +125,12 @@ pub(super) fn command(definition: &Definition, want: &Want) -> Result<Command, E
     Ok(match want {
         Want::Command(command) => command.clone(),
         Want::Message { step, receives } => Command::Received { step: step_named(step)?, receives: *receives },
-        Want::Order(Order::Complete { step, output }) => {
-            Command::Complete { step: step_named(step)?, output: output.clone() }
+        Want::Order(Order::Complete { step, output, operator }) => {
+            Command::Complete { step: step_named(step)?, output: output.clone(), operator: operator.clone() }
         }
-        Want::Order(Order::Fail { step, reason }) => Command::Fail { step: step_named(step)?, reason: reason.clone() },
+        Want::Order(Order::Fail { step, operator }) => {
+            Command::Fail { step: step_named(step)?, operator: operator.clone() }
+        }
         Want::Order(Order::Reply { step, direction, attempt, reply }) => Command::Answered {
             step: step_named(step)?,
             direction: *direction,

@@ -179,8 +179,16 @@ fn a_sleeping_or_waiting_saga_is_a_row_and_no_memory() {
     assert_eq!(world.saga(id).expect("stored").saga.steps[1].status(), StepStatus::Waiting);
     assert_eq!(world.orchestrator.gauges().live_sagas, 0);
 
-    world.order(2, id, Order::Complete { step: "approval".into(), output: Arc::new("yes".into()) });
-    world.order(3, id, Order::Complete { step: "approval".into(), output: Arc::new("again".into()) });
+    world.order(
+        2,
+        id,
+        Order::Complete { step: "approval".into(), output: Arc::new("yes".into()), operator: operator() },
+    );
+    world.order(
+        3,
+        id,
+        Order::Complete { step: "approval".into(), output: Arc::new("again".into()), operator: operator() },
+    );
     world.run_for(1_000);
     assert!(matches!(&world.replies[&2], Ok(Reply::Saga(_))));
     assert!(matches!(&world.replies[&3], Err(EngineError::Conflict(_))));
@@ -498,6 +506,38 @@ fn a_saga_that_is_being_set_aside_is_not_taken_up_meanwhile() {
     assert!(world.open_letters().is_empty());
 }
 
+/// Who ends a waiting step is in the audit log, also where that leads to a dead letter; that nobody came is nobody's deed.
+#[test]
+fn who_ends_a_waiting_step_is_in_the_audit_log() {
+    let mut world = World::new();
+    let before = world.define(
+        "saga: before\nkey: '{{ input.id }}'\nsteps:\n  approval: { wait: { timeout: 24h } }\n  \
+         act: { kind: retriable, action: { post: 'one:/do' } }\n",
+    );
+    let behind = world.define(
+        "saga: behind\nkey: '{{ input.id }}'\nsteps:\n  act: { kind: retriable, action: { post: 'one:/do' } }\n  \
+         approval: { wait: { timeout: 24h } }\n",
+    );
+    let step = || "approval".to_owned();
+    let completed = world.start(1, &before, "completed");
+    let failed = world.start(2, &before, "failed");
+    let stuck = world.start(3, &behind, "stuck");
+    let late = world.start(4, &before, "late");
+    world.run_for(1_000);
+    assert_eq!(world.audited(), [], "starting is none");
+    world.order(5, completed, Order::Complete { step: step(), output: Arc::default(), operator: operator() });
+    world.order(6, failed, Order::Fail { step: step(), operator: operator() });
+    world.order(7, stuck, Order::Fail { step: step(), operator: operator() });
+    world.order(8, completed, Order::Complete { step: step(), output: Arc::default(), operator: operator() });
+    world.run_for(25 * 3_600_000);
+    assert!(matches!(&world.replies[&8], Err(EngineError::Conflict(_))));
+    assert_eq!(status(&world, stuck), Status::Stuck);
+    assert_eq!(status(&world, late), Status::Compensated);
+    let entry = |saga, action: &str| (Some(saga), "ada".to_owned(), action.to_owned(), Some(step()));
+    let expected = [entry(completed, "complete"), entry(failed, "fail"), entry(stuck, "fail")];
+    assert_eq!(world.audited(), expected);
+}
+
 #[test]
 fn a_retry_of_a_letter_that_settled_itself_is_refused_and_not_audited() {
     let mut world = World::new();
@@ -515,7 +555,7 @@ fn a_retry_of_a_letter_that_settled_itself_is_refused_and_not_audited() {
     world.order(3, id, retry);
     world.run_for(2_000);
     assert!(matches!((&world.replies[&2], &world.replies[&3]), (Ok(Reply::Saga(_)), Err(EngineError::Conflict(_)))));
-    assert_eq!(world.audit_entries(), 1);
+    assert_eq!(world.audited().len(), 1);
 }
 
 #[test]
@@ -569,7 +609,14 @@ fn a_row_has_no_words_of_others() {
         let definition = world.define(&format!("{WAITS}{redact}"));
         let id = world.start(1, &definition, "k");
         world.run_for(1_000);
-        world.order(2, id, Order::Fail { step: "only".into(), reason: "the card 4111 is blocked".into() });
+        world.order(
+            2,
+            id,
+            Order::Fail {
+                step: "only".into(),
+                operator: Operator { actor: "ada".into(), reason: "the card 4111 is blocked".into() },
+            },
+        );
         world.run_for(1_000);
         let error = format!("failed from outside: {said}");
         assert_eq!(world.sagas()[0].row.reason, Some(format!("step only was given up: {error}")));
@@ -815,7 +862,7 @@ fn an_order_that_comes_to_nothing_leaves_a_saga_at_rest() {
     let definition = world.define(NAP);
     let id = world.start(1, &definition, "k");
     world.run_for(1_000);
-    world.order(2, id, Order::Complete { step: "nap".into(), output: Arc::default() });
+    world.order(2, id, Order::Complete { step: "nap".into(), output: Arc::default(), operator: operator() });
     world.run_for(1_000);
     assert!(matches!(&world.replies[&2], Err(EngineError::Conflict(_))));
     assert_eq!(world.orchestrator.gauges().live_sagas, 0);

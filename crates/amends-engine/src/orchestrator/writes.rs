@@ -81,7 +81,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
         Event::CompensationQueued { step, .. } => writes.push(decided.message(*step, at)),
         Event::CompensationFailed { step, retry_at, .. } => writes.push(decided.message(*step, *retry_at)),
         Event::CompensationDone { step } => writes.push(Write::DeleteMessage { step: name(*step) }),
-        Event::DeadLettered { step, direction, claim, failure } => {
+        Event::DeadLettered { step, direction, claim, failure, operator } => {
             if *direction == Direction::Compensation && !decided.is_message(*step) {
                 writes.push(Write::DeleteMessage { step: name(*step) });
             }
@@ -93,6 +93,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 error: decided.shown(failure.message.clone()),
                 at,
             });
+            writes.extend(operator.iter().map(|operator| audit(operator, "fail", Some(name(*step)), at)));
         }
         Event::DeadLetterSettled { step, letter, settlement, operator } => {
             let action = match settlement {
@@ -117,6 +118,12 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
         Event::CompensationEntered { operator: Some(operator), .. } => {
             writes.push(audit(operator, "cancel", None, at));
         }
+        Event::WaitCompleted { step, operator: Some(operator), .. } => {
+            writes.push(audit(operator, "complete", Some(name(*step)), at));
+        }
+        Event::WaitFailed { step, operator: Some(operator), .. } => {
+            writes.push(audit(operator, "fail", Some(name(*step)), at));
+        }
         Event::CompensationEntered { operator: None, .. }
         | Event::Started { .. }
         | Event::CompensationSent { .. }
@@ -128,8 +135,8 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
         | Event::ProbeStarted { .. }
         | Event::ProbeFailed { .. }
         | Event::WaitStarted { .. }
-        | Event::WaitCompleted { .. }
-        | Event::WaitFailed { .. }
+        | Event::WaitCompleted { operator: None, .. }
+        | Event::WaitFailed { operator: None, .. }
         | Event::SleepStarted { .. }
         | Event::SleepEnded { .. }
         | Event::Completed

@@ -3,7 +3,7 @@
 use crate::EngineError;
 use amends_core::definition::Definition;
 use amends_core::lint;
-use amends_store::{Store, StoreError, StoredDefinition, Which};
+use amends_store::{Deed, Store, StoreError, StoredDefinition, Which};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::Mutex;
@@ -64,9 +64,14 @@ impl Catalogue {
     }
 
     /// Stores a definition and makes it the current one of its name. Returns whether anything changed.
-    pub(super) async fn put(&self, stored: StoredDefinition, definition: Definition) -> Result<bool, StoreError> {
+    pub(super) async fn put(
+        &self,
+        stored: StoredDefinition,
+        definition: Definition,
+        deed: Deed,
+    ) -> Result<bool, StoreError> {
         let _one_at_a_time = self.changing.lock().await;
-        let changed = self.store.put_definition(stored).await?;
+        let changed = self.store.put_definition(stored, deed).await?;
         self.write().add(definition);
         Ok(changed)
     }

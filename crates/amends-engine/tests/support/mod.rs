@@ -200,7 +200,7 @@ pub async fn engine_with(
     let options = EngineOptions { store: store.clone(), views: store, settings };
     let engine = Engine::start(options).await.expect("a memory store takes an engine");
     let compiled = lint::compile(definition).expect("the test's definition is valid");
-    engine.put_definition(definition, compiled).await.expect("a memory store takes a definition");
+    engine.put_definition(definition, compiled, "a test").await.expect("a memory store takes a definition");
     engine
 }
 

@@ -33,7 +33,7 @@ enum Asked {
     /// That the saga settled.
     End { saga: Uuid },
     /// That an order was carried out, and audited with this reason.
-    Order { reason: Option<String> },
+    Order { reason: String },
 }
 
 /// All who ask.
@@ -138,7 +138,7 @@ impl World {
             }
             Asked::Order { reason } => {
                 if result.is_ok() {
-                    self.clients.carried_out.extend(reason);
+                    self.clients.carried_out.insert(reason);
                 }
             }
         }
@@ -236,11 +236,13 @@ impl World {
                 let process = self.any_process();
                 if let Some(order) = self.wish(id) {
                     let reason = match &order {
-                        Order::Complete { .. } | Order::Fail { .. } | Order::Reply { .. } => None,
-                        Order::Cancel(operator)
+                        Order::Reply { .. } => continue,
+                        Order::Complete { operator, .. }
+                        | Order::Fail { operator, .. }
+                        | Order::Cancel(operator)
                         | Order::Pause(operator)
                         | Order::Resume(operator)
-                        | Order::Settle { operator, .. } => Some(operator.reason.clone()),
+                        | Order::Settle { operator, .. } => operator.reason.clone(),
                     };
                     let reply = self.clients.ask(Asked::Order { reason });
                     self.ask_process(process, Input::Order { reply, saga: id, order });
@@ -278,9 +280,9 @@ impl World {
             let output = Arc::new(json!("yes"));
             let fails = self.rng.u8(..4) == 0;
             return Some(if fails {
-                Order::Fail { step, reason: "no".into() }
+                Order::Fail { step, operator }
             } else {
-                Order::Complete { step, output }
+                Order::Complete { step, output, operator }
             });
         }
         if self.is_healed {

@@ -1,6 +1,6 @@
 //! Definitions and their versions.
 
-use super::{Subject, at};
+use super::{Subject, at, deed};
 use crate::{StoredDefinition, Which};
 
 fn definition(name: &str, version: &str, created_at: u64) -> StoredDefinition {
@@ -9,7 +9,7 @@ fn definition(name: &str, version: &str, created_at: u64) -> StoredDefinition {
 }
 
 async fn put(store: &Subject, definition: StoredDefinition) -> bool {
-    store.put_definition(definition).await.expect("a definition can be stored")
+    store.put_definition(definition, deed("put definition", "orders")).await.expect("a definition can be stored")
 }
 
 async fn find(store: &Subject, which: Which) -> Vec<StoredDefinition> {

@@ -1,10 +1,10 @@
-//! Dead letters and the audit log.
+//! Dead letters.
 
 use super::{
-    DEFINITION, EVERYTHING, ME, Subject, at, audit, birth, close_dead_letter, commit_all, enlist, following, id, look,
+    DEFINITION, EVERYTHING, ME, Subject, at, birth, close_dead_letter, commit_all, enlist, following, id,
     open_dead_letter,
 };
-use crate::{AuditEntry, AuditQuery, Commit, DeadLetter, DeadLetterQuery, Rest, Write};
+use crate::{Commit, DeadLetter, DeadLetterQuery, Rest, Write};
 
 async fn open(store: &Subject, saga: u128, letters: &[&str]) {
     let writes = letters.iter().map(|letter| open_dead_letter(letter)).collect();
@@ -125,65 +125,4 @@ pub async fn dead_letters_are_filtered(store: Subject) {
     for (query, expected) in cases {
         assert_eq!(letters(&store, query.clone()).await, expected, "{query:?}");
     }
-}
-
-/// Numbers go up by one, whatever was refused in between.
-pub async fn the_audit_log_has_no_gaps(store: Subject) {
-    enlist(&store, ME).await;
-    commit_all(&store, vec![Commit { writes: vec![audit("first"), audit("second")], ..birth(1, Rest::Owned) }]).await;
-    let stale = Commit { writes: vec![audit("stale")], ..following(1, 7, Rest::Owned) };
-    let broken = Commit {
-        writes: vec![audit("broken"), open_dead_letter("a"), open_dead_letter("a")],
-        ..following(1, 1, Rest::Owned)
-    };
-    let before = look(&store).await;
-    store.commit(ME, vec![stale].into()).await.expect("a stale commit is an outcome");
-    store.commit(ME, vec![broken].into()).await.expect_err("two dead letters of one id are a defect");
-    assert_eq!(look(&store).await, before);
-    let step =
-        Write::Audit { actor: "lee".into(), action: "pause".into(), step: None, reason: "third".into(), at: at(1) };
-    commit_all(&store, vec![Commit { writes: vec![step], ..birth(2, Rest::Owned) }]).await;
-    let log = store.audit(AuditQuery { limit: EVERYTHING, ..AuditQuery::default() }).await;
-    let entry = |id, reason: &str| AuditEntry {
-        id,
-        at: at(900),
-        actor: "kim".into(),
-        action: "skip".into(),
-        saga: super::id(1),
-        step: Some("charge-payment".into()),
-        reason: reason.into(),
-    };
-    let third = AuditEntry {
-        id: 3,
-        at: at(1),
-        actor: "lee".into(),
-        action: "pause".into(),
-        saga: id(2),
-        step: None,
-        reason: "third".into(),
-    };
-    assert_eq!(log.expect("the audit log can be read"), [third, entry(2, "second"), entry(1, "first")]);
-}
-
-/// Newest first, all or one saga's.
-pub async fn the_audit_log_comes_in_pages(store: Subject) {
-    enlist(&store, ME).await;
-    commit_all(&store, vec![birth(1, Rest::Owned), birth(2, Rest::Owned)]).await;
-    for after in 1..=3 {
-        for saga in [1, 2] {
-            let writes = vec![audit(&format!("{saga}-{after}"))];
-            commit_all(&store, vec![Commit { writes, ..following(saga, after, Rest::Owned) }]).await;
-        }
-    }
-    let page = async |saga: Option<u128>, before: Option<u64>, limit: usize| -> Vec<String> {
-        let query = AuditQuery { saga: saga.map(id), before, limit };
-        let page = store.audit(query).await.expect("the audit log can be read");
-        page.into_iter().map(|entry| entry.reason).collect()
-    };
-    assert_eq!(page(None, None, 2).await, ["2-3", "1-3"]);
-    assert_eq!(page(None, Some(5), 3).await, ["2-2", "1-2", "2-1"]);
-    assert_eq!(page(Some(1), None, EVERYTHING).await, ["1-3", "1-2", "1-1"]);
-    assert_eq!(page(Some(1), Some(3), EVERYTHING).await, ["1-1"]);
-    assert_eq!(page(None, Some(1), EVERYTHING).await, [""; 0]);
-    assert_eq!(page(None, None, 0).await, [""; 0]);
 }

@@ -1,7 +1,7 @@
 //! The API's own tokens.
 
-use super::{EVERYTHING, Subject, at, id};
-use crate::{StoreError, StoredToken, TokenDigest, TokenQuery};
+use super::{EVERYTHING, Subject, at, deed, id};
+use crate::{Deed, StoreError, StoredToken, TokenDigest, TokenQuery};
 
 fn digest(number: u8) -> TokenDigest {
     [number; 32]
@@ -20,8 +20,12 @@ fn token(number: u8) -> StoredToken {
     }
 }
 
+fn revocation(when: u64) -> Deed {
+    Deed { at: at(when), ..deed("revoke token", "billing") }
+}
+
 async fn put(store: &Subject, token: StoredToken) {
-    store.put_token(token).await.expect("a token can be kept");
+    store.put_token(token, deed("make token", "billing")).await.expect("a token can be kept");
 }
 
 async fn find(store: &Subject, number: u8) -> Option<StoredToken> {
@@ -49,7 +53,7 @@ pub async fn a_token_is_found_by_its_digest(store: Subject) {
 /// Whoever does not know whether it was kept can offer it again.
 pub async fn a_token_that_is_put_again_changes_nothing(store: Subject) {
     put(&store, token(1)).await;
-    store.revoke_token(id(1), at(500)).await.expect("a token can be revoked");
+    store.revoke_token(id(1), revocation(500)).await.expect("a token can be revoked");
     put(&store, StoredToken { role: "admin".into(), ..token(1) }).await;
     assert_eq!(find(&store, 1).await, Some(StoredToken { revoked_at: Some(at(500)), ..token(1) }));
 }
@@ -58,7 +62,7 @@ pub async fn a_token_that_is_put_again_changes_nothing(store: Subject) {
 pub async fn two_tokens_never_share_a_digest(store: Subject) {
     put(&store, token(1)).await;
     let other = StoredToken { id: id(2), role: "admin".into(), ..token(1) };
-    let refused = store.put_token(other).await;
+    let refused = store.put_token(other, deed("make token", "billing")).await;
     assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
     assert_eq!(list(&store, TokenQuery { limit: EVERYTHING, ..TokenQuery::default() }).await, [token(1)]);
 }
@@ -69,12 +73,12 @@ pub async fn a_token_is_revoked_once(store: Subject) {
     put(&store, token(2)).await;
     let revoked = StoredToken { revoked_at: Some(at(500)), ..token(1) };
     for when in [500, 700] {
-        let answer = store.revoke_token(id(1), at(when)).await.expect("a token can be revoked");
+        let answer = store.revoke_token(id(1), revocation(when)).await.expect("a token can be revoked");
         assert_eq!(answer, Some(revoked.clone()));
     }
     assert_eq!(find(&store, 1).await, Some(revoked));
     assert_eq!(find(&store, 2).await, Some(token(2)));
-    assert_eq!(store.revoke_token(id(3), at(500)).await.expect("nothing is no error"), None);
+    assert_eq!(store.revoke_token(id(3), revocation(500)).await.expect("nothing is no error"), None);
 }
 
 /// Newest first, each page from where the last one ended.

@@ -1,7 +1,7 @@
 //! Values at the edges of what they can be.
 
 use super::{
-    EVERYTHING, ME, Subject, at, birth, commit, commit_all, enlist, following, id, open_dead_letter, put_message,
+    EVERYTHING, ME, Subject, at, birth, commit, commit_all, deed, enlist, following, id, open_dead_letter, put_message,
     receive_as, record, steps,
 };
 use crate::{Birth, Commit, Outcome, Rest, Row, SagaQuery, StoredDefinition, StoredEvents, Which, Write};
@@ -41,7 +41,7 @@ pub async fn text_is_kept_whatever_is_in_it(store: Subject) {
         source: STRANGE.repeat(1_000),
         created_at: at(1),
     };
-    store.put_definition(stored.clone()).await.expect("a definition can be stored");
+    store.put_definition(stored.clone(), deed("put definition", "orders")).await.expect("a definition can be stored");
     assert_eq!(store.definitions(Which::Version(STRANGE.into())).await.expect("it can be read"), [stored]);
 }
 

@@ -3,11 +3,12 @@
 use super::Processes;
 use super::queues::QueueState;
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Forget,
+    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Deed, Forget,
     Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest, Row, SagaQuery, Statistics,
     StoreError, StoredDefinition, StoredEvents, StoredToken, Summary, TokenDigest, TokenQuery, Which, Write,
 };
-use crate::{columns, permits};
+use crate::{audit, columns, permits};
+use amends_core::chain::Head;
 use amends_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -210,7 +211,7 @@ impl State {
     fn has_audited(&self, saga: Uuid, write: &Write) -> bool {
         let Write::Audit { actor, action, step, reason, at } = write else { return false };
         self.audit.iter().any(|entry| {
-            (entry.saga, entry.at, &entry.actor, &entry.action) == (saga, *at, actor, action)
+            (entry.saga, entry.at, &entry.actor, &entry.action) == (Some(saga), *at, actor, action)
                 && (&entry.step, &entry.reason) == (step, reason)
         })
     }
@@ -277,8 +278,9 @@ impl State {
                 }
             }
             Write::Audit { actor, action, step, reason, at } => {
-                let id = self.audit.len() as u64 + 1;
-                self.audit.push(AuditEntry { id, at, actor, action, saga, step, reason });
+                let (place, saga) = (self.next_place(), Some(saga));
+                let entry = AuditEntry { place, at, actor, action, saga, subject: None, step, reason, seal: None };
+                self.audit.push(entry);
             }
         }
         Ok(())
@@ -369,11 +371,43 @@ impl State {
         is_old && !letter && !claim
     }
 
-    pub(super) fn put_definition(&mut self, definition: StoredDefinition) -> bool {
+    fn next_place(&self) -> u128 {
+        audit::place(self.audit.len() as u64 + 1, 0)
+    }
+
+    fn put_deed(&mut self, deed: Deed) {
+        let Deed { actor, action, subject, at } = deed;
+        let (place, subject, reason) = (self.next_place(), Some(subject), String::new());
+        self.audit.push(AuditEntry { place, at, actor, action, saga: None, subject, step: None, reason, seal: None });
+    }
+
+    pub(super) fn seal(&mut self, limit: usize) -> Option<Head> {
+        let sealed = self.audit.iter().take_while(|entry| entry.seal.is_some()).count();
+        let last = self.audit.len().min(sealed.saturating_add(limit));
+        let seals = audit::seals(self.head(), &self.audit[sealed..last]);
+        for (entry, seal) in self.audit[sealed..].iter_mut().zip(&seals) {
+            entry.seal = Some(*seal);
+        }
+        seals.last().copied()
+    }
+
+    pub(super) fn sealed(&self, after: u64, limit: usize) -> Vec<AuditEntry> {
+        let sealed = self.audit.iter().filter(|entry| entry.seal.is_some_and(|seal| seal.number > after));
+        sealed.take(limit).cloned().collect()
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.audit.iter().rev().find_map(|entry| entry.seal).unwrap_or(Head::BEGINNING)
+    }
+
+    pub(super) fn put_definition(&mut self, definition: StoredDefinition, deed: Deed) -> bool {
         let StoredDefinition { name, version, .. } = &definition;
         let before = self.current.insert(name.clone(), version.clone());
         let changed = before.as_ref() != Some(version);
         self.definitions.entry(version.clone()).or_insert(definition);
+        if changed {
+            self.put_deed(deed);
+        }
         changed
     }
 
@@ -384,7 +418,7 @@ impl State {
         }
     }
 
-    pub(super) fn put_token(&mut self, token: StoredToken) -> Result<(), StoreError> {
+    pub(super) fn put_token(&mut self, token: StoredToken, deed: Deed) -> Result<(), StoreError> {
         if self.tokens.contains_key(&token.id) {
             return Ok(());
         }
@@ -392,6 +426,7 @@ impl State {
             return Err(StoreError::Damaged("there is another token with this digest".into()));
         }
         self.tokens.insert(token.id, token);
+        self.put_deed(deed);
         Ok(())
     }
 
@@ -404,10 +439,15 @@ impl State {
         older.take(query.limit).cloned().collect()
     }
 
-    pub(super) fn revoke_token(&mut self, id: Uuid, at: Timestamp) -> Option<StoredToken> {
+    pub(super) fn revoke_token(&mut self, id: Uuid, deed: Deed) -> Option<StoredToken> {
         let token = self.tokens.get_mut(&id)?;
-        token.revoked_at.get_or_insert(at);
-        Some(token.clone())
+        let was_revoked = token.revoked_at.is_some();
+        token.revoked_at.get_or_insert(deed.at);
+        let token = token.clone();
+        if !was_revoked {
+            self.put_deed(deed);
+        }
+        Some(token)
     }
 
     pub(super) fn saga(&self, id: Uuid) -> Option<Record> {
@@ -452,8 +492,8 @@ impl State {
         self.audit
             .iter()
             .rev()
-            .filter(|entry| query.before.is_none_or(|before| entry.id < before))
-            .filter(|entry| query.saga.is_none_or(|saga| entry.saga == saga))
+            .filter(|entry| query.before.is_none_or(|before| entry.place < before))
+            .filter(|entry| query.saga.is_none_or(|saga| entry.saga == Some(saga)))
             .take(query.limit)
             .cloned()
             .collect()

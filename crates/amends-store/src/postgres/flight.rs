@@ -49,6 +49,10 @@ impl<'a> Flight<'a> {
         flight
     }
 
+    pub(super) fn link(&self) -> &'a Link {
+        self.link
+    }
+
     pub(super) fn add(&mut self, sql: &'static Sql, values: Vec<Owned<'a>>) -> Place {
         self.statements.push((sql, values));
         Place(self.statements.len() - 1)

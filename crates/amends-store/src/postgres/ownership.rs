@@ -6,9 +6,9 @@ use super::errors::Failure;
 use super::flight::{Flight, values};
 use super::reads::{self, IS_ORPHAN, NOW_MS};
 use super::statements::{DUE, NEXT_DUE, NEXT_MESSAGE, OWN, READY};
-use super::{rows, text};
+use super::{audit, rows, text};
 use crate::{
-    Acquired, Claimed, FORMAT, Incarnation, Item, Message, Patience, PermitRequest, Receive, Received, Rest,
+    Acquired, Claimed, Deed, FORMAT, Incarnation, Item, Message, Patience, PermitRequest, Receive, Received, Rest,
     StoreError, StoredDefinition,
 };
 use crate::{columns, permits};
@@ -264,7 +264,7 @@ pub(super) async fn receive(link: &Link, me: Incarnation, request: &Receive) -> 
     Ok(Received { messages: messages.into_iter().map(|(_, message)| message).collect(), next_at })
 }
 
-pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition) -> Result<bool, Failure> {
+pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition, deed: &Deed) -> Result<bool, Failure> {
     let StoredDefinition { name, version, source, created_at } = definition;
     let (name, version, source) = (text::stored(name), text::stored(version), text::stored(source));
     let put = "
@@ -280,6 +280,9 @@ pub(super) async fn put_definition(link: &Link, definition: &StoredDefinition) -
     link.begin().await?;
     link.query_text(put, &values).await?;
     let changed = link.query_text(make_current, &[(&name, Type::TEXT), (&version, Type::TEXT)]).await?;
+    if !changed.is_empty() {
+        audit::put(link, deed).await?;
+    }
     failpoint!(async DefinitionWritten);
     commit_of(link).await?;
     Ok(!changed.is_empty())

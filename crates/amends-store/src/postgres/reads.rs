@@ -1,5 +1,6 @@
 //! The reads. What is read of one saga is from one moment; each list is one statement.
 
+use super::audit;
 use super::connect::{Link, Value};
 use super::rows::{self, dead_letter_columns, saga_columns};
 use super::text;
@@ -164,16 +165,19 @@ pub(super) async fn dead_letter(link: &Link, id: &str) -> Result<Option<DeadLett
 /// A page of the audit log, newest first.
 pub(super) async fn audit(link: &Link, query: &AuditQuery) -> Result<Vec<AuditEntry>, Error> {
     let mut filter = Filter::default();
-    filter.add("id <", query.before.map_or(i64::MAX, columns::number), Type::INT8);
+    let (rank, writer) = audit::split(query.before.unwrap_or(u128::MAX));
+    let (rank, writer) = (filter.value(rank, Type::INT8), filter.value(writer, Type::INT8));
+    filter.text = format!("WHERE (rank, writer) < ({rank}, {writer})");
     if let Some(saga) = query.saga {
         filter.add("saga =", saga, Type::UUID);
     }
     let limit = filter.value(columns::limit(query.limit), Type::INT8);
     let text = format!(
-        "SELECT id, at, actor, action, saga, step, reason FROM amends.audit {} ORDER BY id DESC LIMIT {limit}",
+        "SELECT {} FROM amends.audit {} ORDER BY rank DESC, writer DESC LIMIT {limit}",
+        audit::COLUMNS,
         filter.text
     );
-    link.query_text(&text, &filter.values()).await?.iter().map(rows::audit_entry).collect()
+    link.query_text(&text, &filter.values()).await?.iter().map(audit::entry).collect()
 }
 
 /// The counts that the commits kept, and the wake-up invariant measured.

@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::columns::{self, time};
-use crate::{AuditEntry, Birth, DeadLetter, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
+use crate::{Birth, DeadLetter, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use tokio_postgres::Error;
@@ -39,7 +39,7 @@ pub(super) fn text_at(row: &tokio_postgres::Row, column: usize) -> Result<String
     row.try_get(column).map(text::read)
 }
 
-fn optional_text_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<String>, Error> {
+pub(super) fn optional_text_at(row: &tokio_postgres::Row, column: usize) -> Result<Option<String>, Error> {
     Ok(row.try_get::<_, Option<String>>(column)?.map(text::read))
 }
 
@@ -133,18 +133,5 @@ pub(super) fn dead_letter(row: &tokio_postgres::Row) -> Result<DeadLetter, Error
         opened_at: time_at(row, 8)?,
         closed: closed_at.zip(optional_text_at(row, 10)?),
         place: row.try_get(11).map(read_number)?,
-    })
-}
-
-/// Reads `id, at, actor, action, saga, step, reason`.
-pub(super) fn audit_entry(row: &tokio_postgres::Row) -> Result<AuditEntry, Error> {
-    Ok(AuditEntry {
-        id: row.try_get(0).map(read_number)?,
-        at: time_at(row, 1)?,
-        actor: text_at(row, 2)?,
-        action: text_at(row, 3)?,
-        saga: row.try_get(4)?,
-        step: optional_text_at(row, 5)?,
-        reason: text_at(row, 6)?,
     })
 }

@@ -318,17 +318,15 @@ pub(super) const FIND_AUDITED: Sql = Sql {
     ..PLAIN
 };
 
+/// Adds to the audit log what concerns sagas and what does not. No lock is taken: see the schema for what their ranks are.
 pub(super) const PUT_AUDIT: Sql = Sql {
     name: "put_audit",
-    with: "given_entries AS (
-            UPDATE amends.numbering SET last = last + cardinality($1) WHERE list = 'audit' RETURNING last
-        )",
     text: "
-        INSERT INTO amends.audit (id, at, actor, action, saga, step, reason)
-        SELECT given_entries.last - cardinality($1) + new.number, new.at, new.actor, new.action, new.saga, new.step,
-            new.reason
-        FROM given_entries, unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[])
-            WITH ORDINALITY AS new (at, actor, action, saga, step, reason, number)",
+        INSERT INTO amends.audit (rank, writer, at, actor, action, saga, subject, step, reason)
+        SELECT coalesce((SELECT rank FROM amends.audit ORDER BY rank DESC, writer DESC LIMIT 1), 0) + new.number, $8,
+            new.at, new.actor, new.action, new.saga, new.subject, new.step, new.reason
+        FROM unnest($1::bigint[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[])
+            WITH ORDINALITY AS new (at, actor, action, saga, subject, step, reason, number)",
     types: &[
         Type::INT8_ARRAY,
         Type::TEXT_ARRAY,
@@ -336,6 +334,8 @@ pub(super) const PUT_AUDIT: Sql = Sql {
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8,
     ],
     ..PLAIN
 };

@@ -4,18 +4,19 @@ use super::connect::{Link, Value};
 use super::errors::Failure;
 use super::rows::{optional_time_at, text_at, time_at};
 use super::text::stored;
+use super::{audit, commit_of};
 use crate::columns::{self, time};
-use crate::{StoredToken, TokenDigest, TokenQuery};
-use amends_core::time::Timestamp;
+use crate::{Deed, StoredToken, TokenDigest, TokenQuery};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 const COLUMNS: &str = "id, name, role, digest, created_at, expires_at, revoked_at";
 
-pub(super) async fn put(link: &Link, token: &StoredToken) -> Result<(), Failure> {
-    let text =
-        format!("INSERT INTO amends.token ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING");
+pub(super) async fn put(link: &Link, token: &StoredToken, deed: &Deed) -> Result<(), Failure> {
+    let text = format!(
+        "INSERT INTO amends.token ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING id"
+    );
     let (name, role, digest) = (stored(&token.name), stored(&token.role), token.digest.as_slice());
     let created_at = time(token.created_at);
     let (expires_at, revoked_at) = (token.expires_at.map(time), token.revoked_at.map(time));
@@ -28,8 +29,11 @@ pub(super) async fn put(link: &Link, token: &StoredToken) -> Result<(), Failure>
         (&expires_at, Type::INT8),
         (&revoked_at, Type::INT8),
     ];
-    link.query_text(&text, &values).await.map_err(Failure::at_commit)?;
-    Ok(())
+    link.begin().await?;
+    if !link.query_text(&text, &values).await?.is_empty() {
+        audit::put(link, deed).await?;
+    }
+    commit_of(link).await
 }
 
 pub(super) async fn find(link: &Link, digest: &TokenDigest) -> Result<Option<StoredToken>, Error> {
@@ -45,11 +49,16 @@ pub(super) async fn list(link: &Link, query: TokenQuery) -> Result<Vec<StoredTok
     link.query_text(&text, &[(&before, Type::UUID), (&limit, Type::INT8)]).await?.iter().map(token).collect()
 }
 
-pub(super) async fn revoke(link: &Link, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, Failure> {
-    let text =
-        format!("UPDATE amends.token SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1 RETURNING {COLUMNS}");
-    let revoked = link.query_text(&text, &[(&id, Type::UUID), (&time(at), Type::INT8)]).await;
-    Ok(revoked.map_err(Failure::at_commit)?.first().map(token).transpose()?)
+pub(super) async fn revoke(link: &Link, id: Uuid, deed: &Deed) -> Result<Option<StoredToken>, Failure> {
+    let revoke = "UPDATE amends.token SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id";
+    let find = format!("SELECT {COLUMNS} FROM amends.token WHERE id = $1");
+    link.begin().await?;
+    if !link.query_text(revoke, &[(&id, Type::UUID), (&time(deed.at), Type::INT8)]).await?.is_empty() {
+        audit::put(link, deed).await?;
+    }
+    let found = link.query_text(&find, &[(&id, Type::UUID)]).await?;
+    commit_of(link).await?;
+    Ok(found.first().map(token).transpose()?)
 }
 
 /// Reads the columns in the order of [`COLUMNS`]. A digest of another length is nobody's.

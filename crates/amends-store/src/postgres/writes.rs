@@ -1,5 +1,6 @@
 //! What is written with a decision besides its events: a statement for each kind of write, whatever the number of commits.
 
+use super::audit;
 use super::connect::Link;
 use super::errors::Failure;
 use super::flight::{Flight, Owned, column, values};
@@ -17,11 +18,17 @@ use uuid::Uuid;
 /// goes together.
 pub(super) fn add<'a>(flight: &mut Flight<'a>, commits: &[&'a Commit]) {
     let mut rounds: Vec<Vec<(Uuid, &'a Write)>> = Vec::new();
+    // Dead letters are numbered in their order, whichever saga they are about.
+    let mut last_opening = 0;
     for commit in commits {
         let mut placed: Vec<(usize, &Write)> = Vec::new();
         for write in &commit.writes {
             let after = placed.iter().filter(|(_, earlier)| touch_the_same(earlier, write)).map(|(round, _)| round + 1);
-            let round = after.max().unwrap_or(0);
+            let mut round = after.max().unwrap_or(0);
+            if matches!(write, Write::OpenDeadLetter { .. }) {
+                round = round.max(last_opening);
+                last_opening = round;
+            }
             placed.push((round, write));
             if round >= rounds.len() {
                 rounds.resize_with(round + 1, Vec::new);
@@ -100,14 +107,17 @@ fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
         Write::Audit { actor, action, step, reason, at } => Some((saga, actor, action, step, reason, at)),
         _ => None,
     };
+    let writer = audit::writer(flight.link());
     add_kind(flight, &PUT_AUDIT, round, audit, |found| {
         values![
             column(found, |(.., at)| columns::time(**at)),
             column(found, |(_, actor, ..)| text::stored(actor)),
             column(found, |(_, _, action, ..)| text::stored(action)),
-            column(found, |(saga, ..)| *saga),
+            column(found, |(saga, ..)| Some(*saga)),
+            vec![None::<String>; found.len()],
             column(found, |(_, _, _, step, ..)| step.as_deref().map(text::stored)),
             column(found, |(_, _, _, _, reason, _)| text::stored(reason)),
+            writer,
         ]
     });
 }

@@ -1,5 +1,6 @@
 //! The reads. Each is given a transaction, so that everything it looks at is from one moment.
 
+use super::audit;
 use super::rows::{self, dead_letter_columns, is_orphan, saga_columns};
 use crate::columns;
 use crate::{
@@ -159,13 +160,12 @@ pub(super) fn dead_letter(sql: &Connection, id: &str) -> rusqlite::Result<Option
 /// A page of the audit log, newest first.
 pub(super) fn audit(sql: &Connection, query: &AuditQuery) -> rusqlite::Result<Vec<AuditEntry>> {
     let mut filter = Filter::default();
-    filter.add("id <", Value::Integer(query.before.map_or(i64::MAX, columns::number)));
+    filter.add("id <", Value::Integer(query.before.map_or(i64::MAX, audit::rank)));
     if let Some(saga) = query.saga {
         filter.add("saga =", Value::Blob(saga.as_bytes().to_vec()));
     }
-    let select = "SELECT id, at, actor, action, saga, step, reason FROM audit";
-    let (text, values) = filter.page(select, "id", query.limit);
-    sql.prepare_cached(&text)?.query_map(params_from_iter(values), rows::audit_entry)?.collect()
+    let (text, values) = filter.page(&format!("SELECT {} FROM audit", audit::COLUMNS), "id", query.limit);
+    sql.prepare_cached(&text)?.query_map(params_from_iter(values), audit::entry)?.collect()
 }
 
 /// The counts that the commits kept, and the wake-up invariant measured.

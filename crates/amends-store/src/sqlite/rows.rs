@@ -3,7 +3,7 @@
 //! What is read was written by some program at some time, so whatever does not fit is an error and not a panic.
 
 use crate::columns::{self, time};
-use crate::{AuditEntry, Birth, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
+use crate::{Birth, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use rusqlite::types::Type;
@@ -139,19 +139,6 @@ pub(super) fn dead_letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLette
         opened_at: time_at(row, 8)?,
         closed: optional_time_at(row, 9)?.zip(resolution),
         place: number_at(row, 11)?,
-    })
-}
-
-/// Reads `id, at, actor, action, saga, step, reason`.
-pub(super) fn audit_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<AuditEntry> {
-    Ok(AuditEntry {
-        id: number_at(row, 0)?,
-        at: time_at(row, 1)?,
-        actor: row.get(2)?,
-        action: row.get(3)?,
-        saga: id_at(row, 4)?,
-        step: row.get(5)?,
-        reason: row.get(6)?,
     })
 }
 

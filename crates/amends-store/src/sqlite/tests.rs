@@ -1,7 +1,7 @@
 use super::errors::{Failure, OpenError};
 use super::schema::{self, Migration};
 use super::writer::Writing;
-use super::{SqliteOptions, SqliteStore, queues, reads, writer, writes};
+use super::{SqliteOptions, SqliteStore, audit, queues, reads, writer, writes};
 use crate::columns;
 use crate::conformance::{self, Subject};
 use crate::{
@@ -520,6 +520,10 @@ async fn rare_statements_walk_partial_indexes_alone() {
         (reads::ORPHANS, "saga_parked"),
         (writes::WAKE_ORPHANS, "saga_parked"),
         (reads::DEAD_LETTERS_OPEN, "dead_letter_open"),
+        (audit::IS_UNSEALED, "audit_unsealed"),
+        (audit::UNSEALED, "audit_unsealed"),
+        (audit::SEALED, "audit_sealed"),
+        (audit::HEAD, "audit_sealed"),
     ];
     for (text, index) in cases {
         let plan = plan(&connection, text);

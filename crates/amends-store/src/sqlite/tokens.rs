@@ -1,11 +1,11 @@
 //! The table of the API's tokens.
 
+use super::audit;
 use super::errors::Failure;
 use super::rows::{id_at, optional_time_at, time_at};
 use super::writer::Writing;
 use crate::columns::{self, time};
-use crate::{StoredToken, TokenDigest, TokenQuery};
-use amends_core::time::Timestamp;
+use crate::{Deed, StoredToken, TokenDigest, TokenQuery};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -16,15 +16,16 @@ const FIND: &str = "SELECT id, name, role, digest, created_at, expires_at, revok
 const LIST: &str = "
     SELECT id, name, role, digest, created_at, expires_at, revoked_at FROM token WHERE id < ?1
     ORDER BY id DESC LIMIT ?2";
-const REVOKE: &str = "
-    UPDATE token SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1
-    RETURNING id, name, role, digest, created_at, expires_at, revoked_at";
+const REVOKE: &str = "UPDATE token SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
+const FIND_BY_ID: &str = "SELECT id, name, role, digest, created_at, expires_at, revoked_at FROM token WHERE id = ?1";
 
-pub(super) fn put(writing: &mut Writing<'_>, token: &StoredToken) -> Result<(), Failure> {
+pub(super) fn put(writing: &mut Writing<'_>, token: &StoredToken, deed: &Deed) -> Result<(), Failure> {
     let StoredToken { id, name, role, digest, created_at, expires_at, revoked_at } = token;
     let (expires_at, revoked_at) = (expires_at.map(time), revoked_at.map(time));
     let values = params![id.as_bytes(), name, role, digest, time(*created_at), expires_at, revoked_at];
-    writing.sql.prepare_cached(PUT)?.execute(values)?;
+    if writing.sql.prepare_cached(PUT)?.execute(values)? > 0 {
+        audit::put(writing.sql, deed)?;
+    }
     Ok(())
 }
 
@@ -38,9 +39,12 @@ pub(super) fn list(sql: &Connection, query: TokenQuery) -> rusqlite::Result<Vec<
     sql.prepare_cached(LIST)?.query_map(params![before.as_bytes(), columns::limit(query.limit)], token)?.collect()
 }
 
-pub(super) fn revoke(writing: &mut Writing<'_>, id: Uuid, at: Timestamp) -> Result<Option<StoredToken>, Failure> {
-    let revoked = writing.sql.prepare_cached(REVOKE)?.query_row(params![id.as_bytes(), time(at)], token);
-    Ok(revoked.optional()?)
+pub(super) fn revoke(writing: &mut Writing<'_>, id: Uuid, deed: &Deed) -> Result<Option<StoredToken>, Failure> {
+    let sql = writing.sql;
+    if sql.prepare_cached(REVOKE)?.execute(params![id.as_bytes(), time(deed.at)])? > 0 {
+        audit::put(sql, deed)?;
+    }
+    Ok(sql.prepare_cached(FIND_BY_ID)?.query_row([id.as_bytes()], token).optional()?)
 }
 
 fn token(row: &Row<'_>) -> rusqlite::Result<StoredToken> {

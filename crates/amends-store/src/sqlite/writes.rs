@@ -3,6 +3,7 @@
 //! A write that refuses does so before it has changed anything; one that fails half-way is an error of SQLite, and
 //! the writer rolls everything back.
 
+use super::audit;
 use super::errors::Failure;
 use super::queues;
 use super::reads;
@@ -10,7 +11,7 @@ use super::rows::{self, is_orphan};
 use super::writer::Writing;
 use crate::columns;
 use crate::{
-    Acquired, Birth, Claimed, Commit, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
+    Acquired, Birth, Claimed, Commit, Deed, Incarnation, Message, Outcome, Receive, Received, Rest, Row, StoreError,
     StoredDefinition, StoredEvents, Write,
 };
 use amends_core::time::Timestamp;
@@ -358,11 +359,18 @@ pub(super) fn condense(writing: &mut Writing<'_>, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn put_definition(writing: &mut Writing<'_>, definition: &StoredDefinition) -> Result<bool, Failure> {
+pub(super) fn put_definition(
+    writing: &mut Writing<'_>,
+    definition: &StoredDefinition,
+    deed: &Deed,
+) -> Result<bool, Failure> {
     let StoredDefinition { name, version, source, created_at } = definition;
     let sql = writing.sql;
     sql.prepare_cached(PUT_DEFINITION)?.execute(params![version, name, source, columns::time(*created_at)])?;
     let changed = sql.prepare_cached(PUT_CURRENT)?.execute(params![name, version])? > 0;
+    if changed {
+        audit::put(sql, deed)?;
+    }
     failpoint!(DefinitionWritten);
     Ok(changed)
 }

@@ -27,6 +27,8 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/openapi.json", Needs(Viewer)),
     ("GET", "/v1/statistics", Needs(Viewer)),
     ("GET", "/v1/audit", Needs(Viewer)),
+    ("GET", "/v1/audit/head", Needs(Viewer)),
+    ("GET", "/v1/audit/export", Needs(Viewer)),
     ("GET", "/v1/sagas", Needs(Viewer)),
     ("GET", "/v1/sagas/{definition_or_id}", Needs(Viewer)),
     ("POST", "/v1/sagas/{definition_or_id}", Needs(Operator)),

@@ -16,7 +16,7 @@ pub(crate) enum List {
     Sagas,
     /// Dead letters, by their places.
     DeadLetters,
-    /// The audit log, by its numbers.
+    /// The audit log, by its places.
     Audit,
     /// A saga's events, by their sequence.
     Events,

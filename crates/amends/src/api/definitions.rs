@@ -1,6 +1,6 @@
 //! Definitions: store one, look at one, list them.
 
-use super::extract::{Segments, Source};
+use super::extract::{Actor, Segments, Source};
 use super::problem::{self, ApiProblem};
 use super::{Shared, wire};
 use amends_client::{Definition, Page, Problem};
@@ -20,7 +20,10 @@ use http::StatusCode;
     path = "/v1/definitions/{name}",
     operation_id = "put_definition",
     tag = "definitions",
-    params(("name" = String, Path, description = "The definition's name: the same as in `saga:`")),
+    params(
+        ("name" = String, Path, description = "The definition's name: the same as in `saga:`"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+    ),
     request_body(description = "The definition, at most 256 KiB", content(
         (serde_json::Value = "application/yaml"),
         (serde_json::Value = "application/json"),
@@ -36,6 +39,7 @@ use http::StatusCode;
 pub(crate) async fn put(
     State(app): State<Shared>,
     Segments(name): Segments<String>,
+    actor: Actor,
     Source(source): Source,
 ) -> Result<(StatusCode, Json<Definition>), ApiProblem> {
     // A long definition takes a while, and nobody else's request is to wait for that.
@@ -57,7 +61,7 @@ pub(crate) async fn put(
         return Err(ApiProblem::new(problem::OTHER_NAME, detail));
     }
     let version = definition.version.clone();
-    let changed = app.engine.put_definition(&source, definition).await?;
+    let changed = app.engine.put_definition(&source, definition, actor.name()).await?;
     let stored = find(&app, &name, Which::Version(version)).await?;
     let status = if changed { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(wire::definition(stored))))

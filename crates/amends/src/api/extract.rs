@@ -87,6 +87,11 @@ impl Actor {
         &self.0
     }
 
+    /// The actor, where no reason is asked for.
+    pub(crate) fn without_reason(self) -> Operator {
+        Operator { actor: self.0, reason: String::new() }
+    }
+
     /// The actor together with the reason they give.
     ///
     /// # Errors
@@ -150,7 +155,7 @@ pub(crate) fn saga_id(text: &str) -> Result<Uuid, ApiProblem> {
 ///
 /// # Errors
 /// Where it is empty or out of bounds.
-pub(crate) fn checked_reason(reason: &str) -> Result<String, ApiProblem> {
+fn checked_reason(reason: &str) -> Result<String, ApiProblem> {
     let reason = reason.trim();
     if reason.is_empty() {
         return Err(ApiProblem::new(

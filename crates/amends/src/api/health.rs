@@ -80,7 +80,9 @@ pub(crate) async fn statistics(State(app): State<Shared>, _turn: Turn) -> Result
 )]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Result<Response, ApiProblem> {
     let statistics = app.store.statistics().await?;
-    let text = app.metrics.render(statistics, app.engine.gauges()).map_err(|error| {
+    // An audit log that is damaged is no reason to show nothing.
+    let sealed = app.store.head().await.ok().map(|head| head.number);
+    let text = app.metrics.render(statistics, app.engine.gauges(), sealed).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");
         ApiProblem::new(problem::INTERNAL, "the metrics cannot be written; the server's log says why")
     })?;

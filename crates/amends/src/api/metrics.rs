@@ -47,11 +47,16 @@ impl HttpMetrics {
     }
 
     /// All metrics as text.
-    pub(crate) fn render(&self, statistics: Statistics, gauges: Gauges) -> Result<String, fmt::Error> {
+    pub(crate) fn render(
+        &self,
+        statistics: Statistics,
+        gauges: Gauges,
+        audit_sealed: Option<u64>,
+    ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("amends");
         registry.register("http_requests", "Requests to the API, by route and status", self.requests.clone());
         registry.register("http_request_duration_seconds", "How long requests to the API took", self.durations.clone());
-        registry.register_collector(Box::new(Reading { statistics, gauges }));
+        registry.register_collector(Box::new(Reading { statistics, gauges, audit_sealed }));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)
@@ -63,6 +68,8 @@ impl HttpMetrics {
 struct Reading {
     statistics: Statistics,
     gauges: Gauges,
+    /// The number of the last sealed entry of the audit log; `None` where that cannot be read.
+    audit_sealed: Option<u64>,
 }
 
 impl Collector for Reading {
@@ -88,7 +95,9 @@ impl Reading {
         gauge(encoder, "sagas_live", "Sagas that this process holds in memory", &[(vec![], live)])?;
         gauge(encoder, "dead_letters_open", "Dead letters that wait for a person", &[(vec![], dead_letters_open)])?;
         let help = "Unfinished sagas that nothing will wake; anything but 0 is a fault of Amends";
-        gauge(encoder, "orphans", help, &[(vec![], orphans)])
+        gauge(encoder, "orphans", help, &[(vec![], orphans)])?;
+        let sealed: Vec<_> = self.audit_sealed.map(|number| (vec![], number)).into_iter().collect();
+        gauge(encoder, "audit_sealed", "The number of the last sealed entry of the audit log", &sealed)
     }
 
     fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

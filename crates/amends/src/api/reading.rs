@@ -57,7 +57,7 @@ impl Reading {
     }
 
     /// Waits until there is time, and takes of it until the turn is dropped.
-    async fn turn(&self) -> Turn {
+    pub(crate) async fn turn(&self) -> Turn {
         let _gate = self.gate.lock().await;
         loop {
             let left = self.spend(0.0);

@@ -65,6 +65,8 @@ fn endpoints() -> OpenApiRouter<Shared> {
         .routes(routes!(dead_letters::resolve))
         .routes(routes!(dead_letters::skip))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::head))
+        .routes(routes!(audit::export))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(health::statistics))

@@ -1,7 +1,7 @@
 //! Sagas: start one, look at one, list them, and give them orders.
 
 use super::cursor::{self, List};
-use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, checked_reason, saga_id};
+use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::reading::Turn;
 use super::{Shared, prefer, wire};
@@ -213,6 +213,7 @@ pub(crate) async fn resume(
     params(
         ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("step" = String, Path, description = "The step's name"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = CompleteStep,
     responses(
@@ -224,9 +225,15 @@ pub(crate) async fn resume(
 pub(crate) async fn complete(
     State(app): State<Shared>,
     Segments((id, step)): Segments<(String, String)>,
+    actor: Actor,
     JsonOf(CompleteStep { output }): JsonOf<CompleteStep>,
 ) -> Result<Json<Saga>, ApiProblem> {
-    order(&app, &id, Order::Complete { step, output: Arc::new(checked_output(output)?) }).await
+    order(
+        &app,
+        &id,
+        Order::Complete { step, output: Arc::new(checked_output(output)?), operator: actor.without_reason() },
+    )
+    .await
 }
 
 /// End a waiting step badly: the saga compensates
@@ -238,6 +245,7 @@ pub(crate) async fn complete(
     params(
         ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("step" = String, Path, description = "The step's name"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     request_body = Reason,
     responses(
@@ -249,9 +257,10 @@ pub(crate) async fn complete(
 pub(crate) async fn fail(
     State(app): State<Shared>,
     Segments((id, step)): Segments<(String, String)>,
+    actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<Saga>, ApiProblem> {
-    order(&app, &id, Order::Fail { step, reason: checked_reason(&reason)? }).await
+    order(&app, &id, Order::Fail { step, operator: actor.because(&reason)? }).await
 }
 
 async fn order(app: &Shared, id: &str, order: Order) -> Result<Json<Saga>, ApiProblem> {

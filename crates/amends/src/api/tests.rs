@@ -44,12 +44,14 @@ fn cursors_are_those_of_their_own_list() {
     let cursor = List::Sagas.cursor(id.as_u128());
     assert_eq!(List::Sagas.id(Some(&cursor)).unwrap(), Some(id));
     assert_eq!(List::Sagas.id(None).unwrap(), None);
-    for list in [List::DeadLetters, List::Audit, List::Events] {
+    assert_eq!(List::Audit.place(Some(&List::Audit.cursor(u128::MAX))).unwrap(), Some(u128::MAX));
+    assert_eq!(List::Audit.place(Some(&cursor)).unwrap_err().kind(), problem::BAD_CURSOR);
+    for list in [List::DeadLetters, List::Events] {
         assert_eq!(list.number(Some(&cursor)).unwrap_err().kind(), problem::BAD_CURSOR);
         assert_eq!(list.number(Some(&list.cursor(17))).unwrap(), Some(17));
     }
-    let huge = List::Audit.cursor(u128::MAX);
-    assert_eq!(List::Audit.number(Some(&huge)).unwrap(), Some(u64::MAX), "it means the newest page");
+    let huge = List::DeadLetters.cursor(u128::MAX);
+    assert_eq!(List::DeadLetters.number(Some(&huge)).unwrap(), Some(u64::MAX), "it means the newest page");
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! Tokens: make one, list them, revoke one.
-//!
-//! The audit log cannot hold what is about no saga, so what is done here is said in the server's log.
+//! Tokens: make one, list them, revoke one. What is done here is in the audit log, and nothing of a token's text is.
 
 use super::cursor::{self, List};
 use super::extract::{Actor, JsonOf, Parameters, Segments};
@@ -11,7 +9,7 @@ use crate::auth::{self, Authenticator};
 use amends_client::{CreatedToken, NewToken, Page, Problem, Token, TokenQuery};
 use amends_core::text::shortened;
 use amends_core::time::{Timestamp, parse_duration};
-use amends_store::{self as store, StoredToken};
+use amends_store::{self as store, Deed, StoredToken};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -31,7 +29,7 @@ const LEAST_MS: u64 = 1_000;
     path = "/v1/tokens",
     operation_id = "create_token",
     tag = "tokens",
-    params(("Amends-Actor" = Option<String>, Header, description = "Who acts, for the server's log")),
+    params(("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log")),
     request_body = NewToken,
     responses(
         (status = 201, description = "The token, this once", body = CreatedToken),
@@ -53,7 +51,8 @@ pub(crate) async fn create(
     })?;
     let role = asked.role.to_string();
     let stored = StoredToken { id: Uuid::now_v7(), name, role, digest, created_at, expires_at, revoked_at: None };
-    app.store.put_token(stored.clone()).await?;
+    let subject = format!("{} {} {}", stored.id, stored.name, stored.role);
+    app.store.put_token(stored.clone(), deed(&actor, "make token", subject, created_at)).await?;
     tracing::info!(id = %stored.id, name = stored.name, role = stored.role, by = actor.name(), "a token was made");
     let created = CreatedToken { about: wire::token(stored), token };
     let mut response = (StatusCode::CREATED, Json(created)).into_response();
@@ -94,7 +93,7 @@ pub(crate) async fn list(
     tag = "tokens",
     params(
         ("id" = String, Path, format = "uuid", description = "The token's id"),
-        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the server's log"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
     ),
     responses(
         (status = 200, description = "The token, which is revoked", body = Token),
@@ -109,7 +108,7 @@ pub(crate) async fn revoke(
 ) -> Result<Json<Token>, ApiProblem> {
     let id = token_id(&id)?;
     let at = app.store.time().await?;
-    let revoked = app.store.revoke_token(id, at).await?;
+    let revoked = app.store.revoke_token(id, deed(&actor, "revoke token", id.to_string(), at)).await?;
     let token = revoked.ok_or_else(|| {
         ApiProblem::new(problem::UNKNOWN_TOKEN, format!("there is no token {id}; GET /v1/tokens lists those there are"))
     })?;
@@ -118,6 +117,10 @@ pub(crate) async fn revoke(
     }
     tracing::info!(%id, name = token.name, by = actor.name(), "a token was revoked");
     Ok(Json(wire::token(token)))
+}
+
+fn deed(actor: &Actor, action: &str, subject: String, at: Timestamp) -> Deed {
+    Deed { actor: actor.name().to_owned(), action: action.to_owned(), subject, at }
 }
 
 /// Tokens that somebody makes while everybody may would let them in for good once callers are told apart.

@@ -6,6 +6,7 @@ use amends_core::idempotency::action_key;
 use amends_core::lint;
 use amends_core::machine::{self, Command, Event, Moment, Operator, Phase, Settlement, Status, StepState, StepStatus};
 use amends_core::redact::{Pointer, Redaction, own_words};
+use amends_core::text::hexadecimal;
 use amends_core::time::Timestamp;
 use amends_engine::Snapshot;
 use amends_store as store;
@@ -163,13 +164,16 @@ pub(crate) fn dead_letter(letter: store::DeadLetter, everywhere: &[Pointer]) -> 
 /// An entry of the audit log.
 pub(crate) fn audit_entry(entry: store::AuditEntry) -> wire::AuditEntry {
     wire::AuditEntry {
-        id: entry.id,
+        number: entry.seal.map(|seal| seal.number),
+        hash: entry.seal.map(|seal| hexadecimal(&seal.hash)),
+        sealed: entry.seal.is_some(),
         at: entry.at.to_string(),
         actor: entry.actor,
         action: entry.action,
-        saga: entry.saga.to_string(),
+        saga: entry.saga.map(|saga| saga.to_string()),
+        subject: entry.subject,
         step: entry.step,
-        reason: entry.reason,
+        reason: (!entry.reason.is_empty()).then_some(entry.reason),
     }
 }
 

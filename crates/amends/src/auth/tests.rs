@@ -1,5 +1,5 @@
 use super::*;
-use amends_store::{MemoryStore, Processes, Tokens};
+use amends_store::{Deed, MemoryStore, Processes, Tokens};
 use std::path::Path;
 use uuid::Uuid;
 
@@ -21,6 +21,10 @@ fn stored(digest: TokenDigest) -> StoredToken {
         expires_at: None,
         revoked_at: None,
     }
+}
+
+fn deed() -> Deed {
+    Deed { actor: "ada".into(), action: "make token".into(), subject: "billing".into(), at: Timestamp(1) }
 }
 
 /// Who shows the token, or why that is not known.
@@ -56,7 +60,7 @@ async fn a_token_counts_until_it_ends() {
     for (number, (change, expected)) in cases.into_iter().enumerate() {
         let (authenticator, store) = authenticator(None);
         let (token, digest) = draw().unwrap();
-        store.put_token(change(stored(digest), past, future)).await.unwrap();
+        store.put_token(change(stored(digest), past, future), deed()).await.unwrap();
         let caller = judged(&authenticator, &token).await;
         assert_eq!(caller.map(|caller| caller.role), expected, "case {number}");
     }
@@ -70,9 +74,9 @@ async fn a_revocation_holds_within_five_seconds() {
     let (authenticator, store) = authenticator(None);
     let (token, digest) = draw().unwrap();
     let id = stored(digest).id;
-    store.put_token(StoredToken { id, ..stored(digest) }).await.unwrap();
+    store.put_token(StoredToken { id, ..stored(digest) }, deed()).await.unwrap();
     assert_eq!(judged(&authenticator, &token).await.unwrap().name, "billing");
-    store.revoke_token(id, Timestamp(1)).await.unwrap();
+    store.revoke_token(id, deed()).await.unwrap();
     assert!(judged(&authenticator, &token).await.is_ok(), "another server has not heard of it");
     tokio::time::advance(std::time::Duration::from_secs(5)).await;
     assert_eq!(judged(&authenticator, &token).await, Err("the token was revoked"));

@@ -212,16 +212,17 @@ pub(super) fn audit(entries: &[AuditEntry]) -> String {
     }
     let row = |entry: &AuditEntry| {
         vec![
+            Cell::from(entry.number.map_or_else(|| "-".to_owned(), |number| number.to_string())),
             Cell::from(&entry.at),
             Cell::from(&entry.actor),
             Cell::from(&entry.action),
-            Cell::from(&entry.saga),
+            Cell::from(entry.saga.as_deref().or(entry.subject.as_deref()).unwrap_or_default()),
             Cell::from(entry.step.as_deref().unwrap_or_default()),
-            Cell::from(&entry.reason),
+            Cell::from(entry.reason.as_deref().unwrap_or_default()),
         ]
     };
     let rows: Vec<Vec<Cell>> = entries.iter().map(row).collect();
-    lay_out(&["AT", "WHO", "WHAT", "SAGA", "STEP", "WHY"], &rows, 0)
+    lay_out(&["NUMBER", "AT", "WHO", "WHAT", "TO", "STEP", "WHY"], &rows, 0)
 }
 
 /// A list of tokens.
@@ -280,7 +281,9 @@ fn gist(event: &Event) -> String {
     );
     parts.extend(failure.map(str::to_owned));
     parts.extend(text("reason").map(str::to_owned));
-    parts.extend(said.map(|(actor, reason)| format!("{actor}: {reason}")));
+    parts.extend(
+        said.map(|(actor, reason)| if reason.is_empty() { actor.to_owned() } else { format!("{actor}: {reason}") }),
+    );
     parts.extend(text("retry_at").map(|at| format!("again at {at}")));
     parts.extend(text("until").map(|at| format!("until {at}")));
     parts.join("; ")

@@ -178,15 +178,29 @@ fn lists() {
         summary("注文-3", SagaStatus::Completed, None),
     ];
     let entry = AuditEntry {
-        id: 1,
+        number: Some(1),
+        hash: Some("0".repeat(64)),
+        sealed: true,
         at: "2026-03-01T02:59:59.500Z".into(),
         actor: "ada".into(),
         action: "pause".into(),
-        saga: ID.into(),
+        saga: Some(ID.into()),
+        subject: None,
         step: None,
-        reason: "the warehouse moves".into(),
+        reason: Some("the warehouse moves".into()),
     };
-    let text = [show::sagas(&sagas, now()), show::dead_letters(&[letter()], now()), show::audit(&[entry])].join("\n");
+    let other = AuditEntry {
+        number: None,
+        hash: None,
+        sealed: false,
+        action: "revoke token".into(),
+        saga: None,
+        subject: Some(ID.into()),
+        reason: None,
+        ..entry.clone()
+    };
+    let text =
+        [show::sagas(&sagas, now()), show::dead_letters(&[letter()], now()), show::audit(&[other, entry])].join("\n");
     insta::assert_snapshot!(seen(&text));
     assert_eq!(show::sagas(&[], now()), "no sagas\n");
 }

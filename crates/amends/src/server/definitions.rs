@@ -69,12 +69,15 @@ pub(super) fn load(directory: &Path, known: &Known) -> anyhow::Result<Vec<Loaded
     if invalid.is_empty() { Ok(loaded) } else { Err(DefinitionError { files: invalid }.into()) }
 }
 
+/// Who puts them, as the audit log shows it.
+const ACTOR: &str = "the server's configuration";
+
 /// Stores what was loaded and returns the names.
 pub(super) async fn store(engine: &Engine, loaded: Vec<Loaded>) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for Loaded { source, definition, .. } in loaded {
         names.push(definition.name.clone());
-        if engine.put_definition(&source, definition).await? {
+        if engine.put_definition(&source, definition, ACTOR).await? {
             tracing::info!(definition = names.last(), "stored a new version of a definition");
         }
     }

@@ -231,7 +231,7 @@ async fn finished_saga() -> (Snapshot, amends_engine::History, Arc<dyn StoreAndV
     };
     let options = EngineOptions { store: store.clone(), views: store.clone(), settings };
     let engine = Engine::start(options).await.unwrap();
-    engine.put_definition(PURCHASE, lint::compile(PURCHASE).unwrap()).await.unwrap();
+    engine.put_definition(PURCHASE, lint::compile(PURCHASE).unwrap(), "a test").await.unwrap();
     let request = StartRequest {
         definition: "purchase".into(),
         input: Arc::new(json!({ "id": "p-1" })),

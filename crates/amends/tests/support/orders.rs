@@ -163,7 +163,7 @@ impl World {
         let source = definition(retry);
         let compiled = lint::compile(&source).unwrap();
         let version = compiled.version.clone();
-        assert!(engine.put_definition(&source, compiled).await.unwrap());
+        assert!(engine.put_definition(&source, compiled, "a test").await.unwrap());
         let definition = engine.definition(&version).await.unwrap().unwrap();
         World { shop, engine, store, definition }
     }

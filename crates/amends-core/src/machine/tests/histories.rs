@@ -39,8 +39,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             6 => Event::ProbeStarted { step, attempt },
             7 => Event::ProbeFailed { step, trouble, failure: failure(), retry_at: at },
             8 => Event::WaitStarted { step, until: at },
-            9 => Event::WaitCompleted { step, output: output() },
-            10 => Event::WaitFailed { step, failure: failure() },
+            9 => Event::WaitCompleted { step, output: output(), operator: None },
+            10 => Event::WaitFailed { step, failure: failure(), operator: None },
             11 => Event::SleepStarted { step, until: at },
             12 => Event::SleepEnded { step },
             13 => Event::CompensationEntered { reason: "as it is".into(), operator: None },
@@ -50,7 +50,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
             15 => Event::CompensationFailed { step, attempt, trouble, failure: failure(), retry_at: at },
             16 => Event::CompensationDone { step },
-            17 => Event::DeadLettered { step, direction, claim, failure: failure() },
+            17 => Event::DeadLettered { step, direction, claim, failure: failure(), operator: None },
             18 => {
                 Event::DeadLetterSettled { step, letter: number, settlement: Settlement::Retry, operator: operator() }
             }
@@ -152,7 +152,7 @@ fn reasons() {
         ("a b", "a=200 b=422 a=403", Some("the compensation of a was given up: answered 403")),
         ("a b(once)", "a=200 b=503 undone:b", Some("ann says that step b had no effect: a test")),
         ("a b", "cancel", Some("cancelled by ann: a test")),
-        ("a w(wait)", "a=200 fail:w", Some("step w did not come about: failed from outside: no")),
+        ("a w(wait)", "a=200 fail:w", Some("step w did not come about: failed from outside: a test")),
         ("a w(wait)", "a=200 due", Some("step w did not come about: nobody completed it in time")),
         ("deadline=30s a b", "a=200 +30000", Some("the deadline of 30s passed before step b was done")),
         ("a(needs)", "", Some("step a had no effect: the action cannot be sent: `{{ input.missing }}` cannot be rendered: \

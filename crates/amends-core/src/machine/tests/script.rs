@@ -100,8 +100,10 @@ fn command(stage: &mut Stage, word: &str) -> Command {
         ("cancel", _) => Command::Cancel(operator()),
         ("pause", _) => Command::Pause(operator()),
         ("resume", _) => Command::Resume(operator()),
-        ("complete", name) => Command::Complete { step: step(stage, name), output: Arc::new(json!({ "of": name })) },
-        ("fail", name) => Command::Fail { step: step(stage, name), reason: "no".into() },
+        ("complete", name) => {
+            Command::Complete { step: step(stage, name), output: Arc::new(json!({ "of": name })), operator: operator() }
+        }
+        ("fail", name) => Command::Fail { step: step(stage, name), operator: operator() },
         ("retry", name) => settle(stage, name, Settlement::Retry),
         ("done", name) => settle(stage, name, Settlement::Done { output: Arc::new(json!({ "of": name })) }),
         ("undone", name) => settle(stage, name, Settlement::Undone),

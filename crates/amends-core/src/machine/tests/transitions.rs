@@ -97,7 +97,13 @@ fn states() -> Vec<(&'static str, StepState)> {
 
 fn events() -> Vec<(&'static str, Event)> {
     let failure = || Failure::without_status("as it is");
-    let dead = |direction| Event::DeadLettered { step: 0, direction, claim: Claim::Unknown, failure: failure() };
+    let dead = |direction| Event::DeadLettered {
+        step: 0,
+        direction,
+        claim: Claim::Unknown,
+        failure: failure(),
+        operator: None,
+    };
     let settle = |letter, settlement| Event::DeadLetterSettled { step: 0, letter, settlement, operator: operator() };
     let (trouble, attempt, at) = (Trouble::Unknown, 1, DAWN);
     vec![
@@ -111,8 +117,8 @@ fn events() -> Vec<(&'static str, Event)> {
         ("probe-started", Event::ProbeStarted { step: 0, attempt }),
         ("probe-failed", Event::ProbeFailed { step: 0, trouble, failure: failure(), retry_at: at }),
         ("wait-started", Event::WaitStarted { step: 0, until: at }),
-        ("wait-completed", Event::WaitCompleted { step: 0, output: Arc::default() }),
-        ("wait-failed", Event::WaitFailed { step: 0, failure: failure() }),
+        ("wait-completed", Event::WaitCompleted { step: 0, output: Arc::default(), operator: None }),
+        ("wait-failed", Event::WaitFailed { step: 0, failure: failure(), operator: None }),
         ("sleep-started", Event::SleepStarted { step: 0, until: at }),
         ("sleep-ended", Event::SleepEnded { step: 0 }),
         (

@@ -335,8 +335,11 @@ impl World {
             steps.filter(|(_, step)| matches!(step.state, StepState::Waiting { .. })).map(|(step, _)| step).collect();
         let Some(step) = picked(&waiting, pick).copied() else { return };
         let output = self.output(step);
-        let command =
-            if well { Command::Complete { step, output } } else { Command::Fail { step, reason: "no".into() } };
+        let command = if well {
+            Command::Complete { step, output, operator: operator() }
+        } else {
+            Command::Fail { step, operator: operator() }
+        };
         self.command(&command).expect("it waits");
     }
 

@@ -8,8 +8,8 @@ use amends_core::lint;
 use amends_core::machine::{Direction, Event};
 use amends_core::time::Timestamp;
 use amends_store::{
-    Acquired, MemoryStore, Offer, Outcome, Processes, Record, Store, StoreError, StoredDefinition, Summary, Views,
-    Which,
+    Acquired, Deed, MemoryStore, Offer, Outcome, Processes, Record, Store, StoreError, StoredDefinition, Summary,
+    Views, Which,
 };
 use futures_util::FutureExt;
 use std::collections::BTreeMap;
@@ -128,7 +128,9 @@ impl World {
             source: source.to_owned(),
             created_at: self.now,
         };
-        done(self.store.put_definition(stored)).expect("a memory store takes a definition");
+        let (actor, action) = ("ada".to_owned(), "put definition".to_owned());
+        let deed = Deed { actor, action, subject: definition.name.clone(), at: self.now };
+        done(self.store.put_definition(stored, deed)).expect("a memory store takes a definition");
         self.definitions.insert(definition.version.clone(), definition.clone());
         definition
     }
@@ -361,9 +363,12 @@ impl World {
         letters.into_iter().map(|letter| letter.error).collect()
     }
 
-    pub(super) fn audit_entries(&self) -> usize {
+    /// What was done to which saga by whom, and to which step, oldest first.
+    pub(super) fn audited(&self) -> Vec<(Option<Uuid>, String, String, Option<String>)> {
         let query = amends_store::AuditQuery { limit: 10_000, ..Default::default() };
-        done(self.store.audit(query)).expect("a memory store can be read").len()
+        let entries = done(self.store.audit(query)).expect("a memory store can be read").into_iter().rev();
+        let about_sagas = entries.filter(|entry| entry.saga.is_some());
+        about_sagas.map(|entry| (entry.saga, entry.actor, entry.action, entry.step)).collect()
     }
 
     /// The calls that were made to a step, in order.

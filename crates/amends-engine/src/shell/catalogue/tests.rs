@@ -20,8 +20,8 @@ struct Late {
 
 #[async_trait]
 impl Store for Late {
-    async fn put_definition(&self, definition: StoredDefinition) -> Result<bool, StoreError> {
-        let changed = self.store.put_definition(definition).await;
+    async fn put_definition(&self, definition: StoredDefinition, deed: Deed) -> Result<bool, StoreError> {
+        let changed = self.store.put_definition(definition, deed).await;
         if self.is_first.swap(false, Ordering::SeqCst) {
             self.stored.notify_one();
             self.answer.notified().await;
@@ -63,6 +63,10 @@ fn trip(path: &str) -> (StoredDefinition, Definition) {
     (StoredDefinition { name, version, source, created_at: Timestamp(0) }, definition)
 }
 
+fn deed() -> Deed {
+    Deed { actor: "ada".into(), action: "put definition".into(), subject: "trip".into(), at: Timestamp(0) }
+}
+
 /// Two people put a version each. Whichever comes last, memory says what the store says.
 #[tokio::test]
 async fn two_versions_at_once_leave_memory_and_store_with_the_same() {
@@ -70,10 +74,10 @@ async fn two_versions_at_once_leave_memory_and_store_with_the_same() {
     let store = Arc::new(Late { store: MemoryStore::new(Processes::One), is_first, stored, answer });
     let catalogue = Catalogue::load(store.clone()).await.expect("an empty store is read");
     let ((one, one_compiled), (other, other_compiled)) = (trip("one"), trip("other"));
-    let first = catalogue.put(one, one_compiled);
+    let first = catalogue.put(one, one_compiled, deed());
     let second = async {
         store.stored.notified().await;
-        let mut second = Box::pin(catalogue.put(other, other_compiled));
+        let mut second = Box::pin(catalogue.put(other, other_compiled, deed()));
         // As far as it comes while the first waits for its answer.
         let early = poll_fn(|context| Poll::Ready(second.as_mut().poll(context))).await;
         store.answer.notify_one();

@@ -136,18 +136,45 @@ CREATE TABLE amends.dead_letter (
 CREATE INDEX dead_letter_by_saga ON amends.dead_letter (saga, place);
 CREATE INDEX dead_letter_open ON amends.dead_letter (place) WHERE closed_at IS NULL;
 
+-- Who did what. A new entry's rank is one more than the greatest that its statement sees: an entry that was committed before another
+-- was written has a lower rank than that one, and no commit waits for another's number, as it would for one without gaps. Those
+-- that were written at once may have the same rank, and are told apart by the connections that wrote them.
 CREATE TABLE amends.audit (
-    id bigint PRIMARY KEY,
+    rank bigint NOT NULL,
+    writer bigint NOT NULL,
     at bigint NOT NULL,
     actor text NOT NULL,
     action text NOT NULL,
-    saga uuid NOT NULL,
+    saga uuid,
+    subject text, -- what it concerns, where that is no saga
     step text COLLATE "C",
-    reason text NOT NULL
+    reason text NOT NULL,
+    -- Its place in the chain, once it is sealed.
+    number bigint,
+    hash bytea CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (rank, writer),
+    CHECK ((number IS NULL) = (hash IS NULL))
 );
-CREATE INDEX audit_by_saga ON amends.audit (saga, id);
+CREATE INDEX audit_by_saga ON amends.audit (saga, rank, writer) WHERE saga IS NOT NULL;
+-- What is to be sealed is found by not being sealed: a transaction that takes long may leave an entry far behind the last that was.
+CREATE INDEX audit_unsealed ON amends.audit (rank, writer) WHERE number IS NULL;
+CREATE UNIQUE INDEX audit_sealed ON amends.audit (number) WHERE number IS NOT NULL;
+-- An entry is written, sealed, and nothing else ever. Whoever owns the tables can take this away; it is against mistakes, and what
+-- shows the rest is the chain.
+CREATE FUNCTION amends.refuse_change_of_audit() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'an entry of the audit log is sealed once, and neither changed nor deleted'; END$$;
+CREATE TRIGGER audit_is_sealed_once BEFORE UPDATE ON amends.audit FOR EACH ROW
+    WHEN (OLD.number IS NOT NULL
+        OR (NEW.rank, NEW.writer, NEW.at, NEW.actor, NEW.action, NEW.saga, NEW.subject, NEW.step, NEW.reason) IS DISTINCT FROM
+            (OLD.rank, OLD.writer, OLD.at, OLD.actor, OLD.action, OLD.saga, OLD.subject, OLD.step, OLD.reason))
+    EXECUTE FUNCTION amends.refuse_change_of_audit();
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON amends.audit FOR EACH ROW
+    EXECUTE FUNCTION amends.refuse_change_of_audit();
+CREATE TRIGGER audit_is_kept_whole BEFORE TRUNCATE ON amends.audit FOR EACH STATEMENT
+    EXECUTE FUNCTION amends.refuse_change_of_audit();
 
--- The last number given in a list that must have no gaps. A sequence would leave one wherever a transaction fails.
+-- The last number given in a list that must have no gaps. A sequence would leave one wherever a transaction fails. Whoever seals the
+-- audit log locks its row, and commits do not.
 CREATE TABLE amends.numbering (
     list text COLLATE "C" PRIMARY KEY,
     last bigint NOT NULL

@@ -103,11 +103,30 @@ CREATE TABLE audit (
     at INTEGER NOT NULL,
     actor TEXT NOT NULL,
     action TEXT NOT NULL,
-    saga BLOB NOT NULL,
+    saga BLOB,
+    subject TEXT, -- what it concerns, where that is no saga
     step TEXT,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    -- Its place in the chain, once it is sealed.
+    number INTEGER,
+    hash BLOB CHECK (length(hash) = 32),
+    CHECK ((number IS NULL) = (hash IS NULL))
 ) STRICT;
-CREATE INDEX audit_by_saga ON audit (saga);
+CREATE INDEX audit_by_saga ON audit (saga) WHERE saga IS NOT NULL;
+CREATE INDEX audit_unsealed ON audit (number) WHERE number IS NULL;
+CREATE UNIQUE INDEX audit_sealed ON audit (number) WHERE number IS NOT NULL;
+-- An entry is written, sealed, and nothing else ever. Whoever owns the file can take these away; they are against mistakes, and what
+-- shows the rest is the chain.
+CREATE TRIGGER audit_is_sealed_once BEFORE UPDATE ON audit
+WHEN OLD.number IS NOT NULL OR (NEW.id, NEW.at, NEW.actor, NEW.action, NEW.saga, NEW.subject, NEW.step, NEW.reason)
+    IS NOT (OLD.id, OLD.at, OLD.actor, OLD.action, OLD.saga, OLD.subject, OLD.step, OLD.reason)
+BEGIN
+    SELECT RAISE(ABORT, 'an entry of the audit log is sealed once and never changed');
+END;
+CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit log is never deleted from');
+END;
 
 -- Double clicks: which saga a rendered text made, and until when it counts as the same work.
 CREATE TABLE dedupe (

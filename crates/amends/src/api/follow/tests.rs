@@ -1,5 +1,6 @@
 use super::{Followers, LAG};
 use amends_core::lint;
+use amends_core::machine::Operator;
 use amends_engine::{Committed, Engine, EngineOptions, Settings, Snapshot, StartRequest};
 use amends_store::{MemoryStore, Processes};
 use serde_json::json;
@@ -11,7 +12,7 @@ async fn engine() -> Engine {
     let store = Arc::new(MemoryStore::new(Processes::One));
     let options = EngineOptions { store: store.clone(), views: store, settings: Settings::default() };
     let engine = Engine::start(options).await.unwrap();
-    engine.put_definition(WAITS, lint::compile(WAITS).unwrap()).await.unwrap();
+    engine.put_definition(WAITS, lint::compile(WAITS).unwrap(), "a test").await.unwrap();
     engine
 }
 
@@ -62,7 +63,8 @@ async fn what_the_engine_commits_is_heard() {
     let followers = Followers::of(&engine);
     let saga = start(&engine, "1").await;
     let mut following = followers.follow(saga.id).unwrap();
-    let order = amends_engine::Order::Complete { step: "signal".into(), output: Arc::new(json!(null)) };
+    let operator = Operator { actor: "ada".into(), reason: String::new() };
+    let order = amends_engine::Order::Complete { step: "signal".into(), output: Arc::new(json!(null)), operator };
     engine.order(saga.id, order).await.unwrap();
     loop {
         let commit = following.next().await.unwrap();
