@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -260,6 +261,7 @@ async fn serve(
         followers: Followers::of(&engine),
         engine,
         store,
+        queues: BTreeMap::new(),
         known: Known { participants: vec!["nobody".to_owned()], queues: Vec::new() },
         reading: Reading::default(),
         metrics: HttpMetrics::default(),

@@ -16,6 +16,7 @@ pub(crate) mod json;
 mod metrics;
 mod prefer;
 pub mod problem;
+mod queues;
 mod reading;
 mod router;
 mod sagas;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use follow::Followers;
 pub use metrics::HttpMetrics;
+pub use queues::Queue;
 pub use reading::Reading;
 pub use router::{openapi, router};
 
@@ -36,6 +38,7 @@ use amends_core::redact::{Pointer, own_words};
 use amends_engine::{Engine, EngineError, History, Snapshot};
 use amends_store::StoreAndViews;
 use problem::ApiProblem;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +51,8 @@ pub struct App {
     pub engine: Engine,
     /// What is read.
     pub store: Arc<dyn StoreAndViews>,
+    /// The queues of the configuration.
+    pub queues: BTreeMap<String, Queue>,
     /// The participants and queues that definitions may name.
     pub known: Known,
     /// Who follows which saga live.
@@ -114,6 +119,10 @@ impl App {
             }
             other => ApiProblem::from(other),
         }
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.health.borrow() != Health::Running
     }
 
     /// Ends when the server does not take work any more.

@@ -80,11 +80,13 @@ pub struct QueueConfig {
     pub receives: u32,
     /// How long a message that was received stays invisible to others.
     pub visibility_ms: u64,
+    /// Whether what comes there are answers to what steps have sent.
+    pub holds_replies: bool,
 }
 
 impl Default for QueueConfig {
     fn default() -> QueueConfig {
-        QueueConfig { sqs: None, receives: 5, visibility_ms: 60_000 }
+        QueueConfig { sqs: None, receives: 5, visibility_ms: 60_000, holds_replies: false }
     }
 }
 

@@ -7,21 +7,24 @@
 mod definitions;
 mod listener;
 mod patience;
+mod replies;
 mod sealing;
 mod tls;
 
 #[cfg(test)]
 mod tests;
 
-use crate::api::{App, Followers, Health, HttpMetrics, Reading, router};
+use crate::api::{App, Followers, Health, HttpMetrics, Queue, Reading, router};
 use crate::auth::{self, Authenticator};
-use crate::config::{Config, Postgres, StoreLocation};
+use crate::config::{Config, Postgres, QueueConfig, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions};
 use amends_failpoints::failpoint;
 use amends_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
+use futures_util::future::join_all;
 use listener::Serving;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -46,6 +49,8 @@ pub struct Server {
     health: watch::Sender<Health>,
     connections: JoinHandle<()>,
     sealing: JoinHandle<()>,
+    /// Who take in the answers to messages.
+    replies: Vec<JoinHandle<()>>,
     exporter: Option<telemetry::Exporter>,
     grace_ms: u64,
 }
@@ -93,6 +98,7 @@ impl Server {
         let app = Arc::new(App {
             followers: Followers::of(&engine),
             engine,
+            queues: queues(config, &store),
             store,
             known,
             reading: Reading::default(),
@@ -105,9 +111,11 @@ impl Server {
             health: healthy.clone(),
         });
         let serving = Serving { router: router(app.clone()), http: config.http.clone(), certificates, health: healthy };
+        let answered = config.queues.iter().filter(|(_, queue)| queue.holds_replies).map(|(name, _)| name.clone());
+        let replies = answered.map(|name| tokio::spawn(replies::run(app.clone(), name))).collect();
         let connections = tokio::spawn(listener::accept(listener, serving));
         let grace_ms = config.shutdown_grace_ms;
-        Ok(Server { address, definitions: names, app, health, connections, sealing, exporter, grace_ms })
+        Ok(Server { address, definitions: names, app, health, connections, sealing, replies, exporter, grace_ms })
     }
 
     /// Where it listens.
@@ -152,6 +160,9 @@ impl Server {
             }
             running
         });
+        // What they have in hand comes again, to whoever takes it then.
+        self.replies.iter().for_each(JoinHandle::abort);
+        let _ended = join_all(self.replies).await;
         let stopped = self.app.engine.stop(self.grace_ms).await;
         if tokio::time::timeout(ANSWERING, self.connections).await.is_err() {
             tracing::warn!("some requests were still open and are cut off");
@@ -164,6 +175,17 @@ impl Server {
         }
         stopped.context("the engine could not be stopped in order")
     }
+}
+
+/// The queues of the configuration.
+fn queues(config: &Config, store: &Arc<dyn StoreAndViews>) -> BTreeMap<String, Queue> {
+    let queue = |settings: &QueueConfig| Queue {
+        kept_by: store.clone(),
+        is_in_store: settings.sqs.is_none(),
+        receives: settings.receives,
+        visibility_ms: settings.visibility_ms,
+    };
+    config.queues.iter().map(|(name, settings)| (name.clone(), queue(settings))).collect()
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

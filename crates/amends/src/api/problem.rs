@@ -66,6 +66,8 @@ kinds! {
     UNKNOWN_SAGA "unknown-saga" 404 "There is no such saga"
     UNKNOWN_STEP "unknown-step" 404 "The saga has no such step"
     UNKNOWN_DEAD_LETTER "unknown-dead-letter" 404 "There is no such dead letter"
+    UNKNOWN_QUEUE "unknown-queue" 404 "There is no such queue"
+    UNKNOWN_REDRIVE "unknown-redrive" 404 "There is no such redrive"
     UNKNOWN_TOKEN "unknown-token" 404 "There is no such token"
     // What does not fit.
     BAD_INPUT "bad-input" 422 "The input does not fit the definition"
@@ -79,6 +81,7 @@ kinds! {
     TOO_MANY_READS "too-many-reads" 429 "More is read than there is time for"
     STOPPING "stopping" 503 "The server is stopping"
     STORE_UNAVAILABLE "store-unavailable" 503 "The store is not available"
+    QUEUE_UNAVAILABLE "queue-unavailable" 503 "The queue cannot be used"
     STORE_DAMAGED "store-damaged" 500 "The store is damaged"
     UNREADABLE_SAGA "unreadable-saga" 500 "The saga cannot be read"
     INTERNAL "internal" 500 "The server made a mistake"

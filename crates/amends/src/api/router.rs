@@ -1,7 +1,7 @@
 //! Every endpoint there is.
 
 use super::problem::{self, ApiProblem};
-use super::{Shared, audit, dead_letters, definitions, guard, health, history, sagas, tokens};
+use super::{Shared, audit, dead_letters, definitions, guard, health, history, queues, sagas, tokens};
 use amends_core::text::shortened;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -25,6 +25,7 @@ use utoipa_axum::routes;
         (name = "sagas", description = "Executions of definitions"),
         (name = "definitions", description = "The steps of sagas as data"),
         (name = "dead letters", description = "What the machine gave up on and a person must settle"),
+        (name = "queues", description = "Commands to services and their answers, by message"),
         (name = "tokens", description = "Who may call"),
         (name = "operations", description = "How the server is"),
     ),
@@ -67,6 +68,14 @@ fn endpoints() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::list))
         .routes(routes!(audit::head))
         .routes(routes!(audit::export))
+        .routes(routes!(queues::reply))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::send))
+        .routes(routes!(queues::receive))
+        .routes(routes!(queues::handle))
+        .routes(routes!(queues::dead))
+        .routes(routes!(queues::redrives, queues::redrive))
+        .routes(routes!(queues::cancel_redrive))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(health::statistics))

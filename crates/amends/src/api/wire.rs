@@ -10,6 +10,7 @@ use amends_core::text::hexadecimal;
 use amends_core::time::Timestamp;
 use amends_engine::Snapshot;
 use amends_store as store;
+use amends_store::queues::{DeadMessage, Delivery, Handled, Redrive};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -261,4 +262,33 @@ fn step_status(status: StepStatus) -> wire::StepStatus {
         StepStatus::Compensated => wire::StepStatus::Compensated,
         StepStatus::Dead => wire::StepStatus::Dead,
     }
+}
+
+/// A message that was received.
+pub(crate) fn queue_message(delivery: Delivery) -> wire::QueueMessage {
+    let Delivery { id, body, receipt, receives } = delivery;
+    let body = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    wire::QueueMessage { id, body, receipt, receives }
+}
+
+/// What came of dealing with a message.
+pub(crate) fn handled_message(receipt: String, handled: Handled) -> wire::HandledMessage {
+    let (outcome, error) = match handled {
+        Handled::Done => ("done", None),
+        Handled::Stale => ("stale", None),
+        Handled::Refused(why) => ("refused", Some(why.to_string())),
+    };
+    wire::HandledMessage { receipt, outcome: outcome.into(), error }
+}
+
+/// A dead message, without what it says.
+pub(crate) fn dead_message(message: DeadMessage) -> wire::DeadMessage {
+    let DeadMessage { id, body: _, sent_at, dead_at, receives } = message;
+    wire::DeadMessage { id, sent_at: sent_at.to_string(), dead_at: dead_at.to_string(), receives }
+}
+
+/// How far a redrive is.
+pub(crate) fn redrive(redrive: Redrive) -> wire::Redrive {
+    let Redrive { id, at, per_second, total, moved, is_cancelled } = redrive;
+    wire::Redrive { id, began_at: at.to_string(), per_second, total, moved, is_cancelled }
 }

@@ -160,8 +160,10 @@ fn queue(mut section: Section<'_>) -> QueueConfig {
     let sqs = section.value("sqs", values::sqs_queue);
     let receives = section.value("receives", |node| values::number(node, 1..=1_000));
     let visibility_ms = section.value("visibility", |node| values::duration_within(node, 1_000..=MOST_VISIBILITY_MS));
+    let holds_replies = section.value("holds", values::holds_replies);
     section.finish();
     QueueConfig {
+        holds_replies: holds_replies.unwrap_or(defaults.holds_replies),
         sqs,
         receives: receives.unwrap_or(defaults.receives),
         visibility_ms: visibility_ms.unwrap_or(defaults.visibility_ms),

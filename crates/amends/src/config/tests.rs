@@ -265,7 +265,7 @@ fn queues_of_the_store() {
     let source = "[queues.replies]\n[queues.commands]\nreceives = 3\nvisibility = \"2m\"\n";
     let config = read(source, &[]).unwrap();
     let expected = [
-        ("commands".to_owned(), QueueConfig { sqs: None, receives: 3, visibility_ms: 120_000 }),
+        ("commands".to_owned(), QueueConfig { receives: 3, visibility_ms: 120_000, ..QueueConfig::default() }),
         ("replies".to_owned(), QueueConfig::default()),
     ];
     assert_eq!(config.queues, expected.into());

@@ -189,6 +189,15 @@ pub(super) fn duration_within(node: &Node, bounds: RangeInclusive<u64>) -> Resul
     Err(Fault::new("is too long", format!("write at most {}", format_duration(*bounds.end()))))
 }
 
+/// Whether a queue holds answers, and not what steps send.
+pub(super) fn holds_replies(node: &Node) -> Result<bool, Fault> {
+    match text(node)?.as_str() {
+        "commands" => Ok(false),
+        "replies" => Ok(true),
+        other => Err(Fault::new(format!("holds no `{other}`"), "write \"commands\" or \"replies\"")),
+    }
+}
+
 /// A queue of SQS: its address, or its name. What cannot be one is found now, and not at the first message.
 pub(super) fn sqs_queue(node: &Node) -> Result<String, Fault> {
     if cfg!(not(feature = "sqs")) {
