@@ -83,8 +83,7 @@ impl World {
                 return saga;
             }
             assert!(Instant::now() < until, "{step} does not become {status:?}: {saga:#?}");
-            // tidy: allow-sleep what is looked for gives no signal
-            sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await; // tidy: allow-sleep what is looked for gives no signal
         }
     }
 }
@@ -228,8 +227,7 @@ async fn what_is_no_answer_becomes_a_dead_message() {
             break;
         }
         assert!(Instant::now() < until, "{depths}");
-        // tidy: allow-sleep what is looked for gives no signal
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(20)).await; // tidy: allow-sleep what is looked for gives no signal
     }
     world.server.stop().await.unwrap();
 }
