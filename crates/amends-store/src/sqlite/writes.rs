@@ -16,7 +16,7 @@ use crate::{
 };
 use amends_core::time::Timestamp;
 use amends_failpoints::failpoint;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -41,13 +41,11 @@ const PUT_DEDUPE: &str = "
 const PUT_SAGA: &str = "
     INSERT INTO saga (id, definition, version, key, fingerprint, created_at,
                       status, paused, reason, owner, wake_at, finished_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-/// Who owns a saga, whether its row is this one already, and its last event. It is asked at every commit, so the columns
-/// are compared where they are.
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+    ON CONFLICT DO NOTHING";
+/// Whether a saga is somebody's, and its last event. It is asked at every commit, so the column is compared where it is.
 pub(super) const SAGA_NOW: &str = "
-    SELECT owner IS ?8, status = ?2 AND paused = ?3 AND reason IS ?4 AND owner IS ?5 AND wake_at IS ?6
-        AND finished_at IS ?7, (SELECT max(last) FROM events WHERE events.saga = ?1)
-    FROM saga WHERE id = ?1";
+    SELECT owner IS ?2, (SELECT max(last) FROM events WHERE events.saga = ?1) FROM saga WHERE id = ?1";
 pub(super) const CHANGE_SAGA: &str = "
     UPDATE saga SET status = ?2, paused = ?3, reason = ?4, owner = ?5, wake_at = ?6, finished_at = ?7 WHERE id = ?1";
 const PUT_EVENTS: &str = "INSERT INTO events (saga, first, last, at, body) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -143,15 +141,40 @@ pub(super) fn retire(writing: &mut Writing<'_>, whom: Incarnation, now: Timestam
     Ok(())
 }
 
-pub(super) fn commit(writing: &mut Writing<'_>, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, Failure> {
-    writing.incarnations.fence(me)?;
-    batch.iter().map(|commit| Ok(commit_one(writing, me, commit)?)).collect()
+/// The statements of nearly every commit. To look one up costs an eighth of the whole, so that is done once for a batch.
+struct Statements<'a> {
+    put_saga: CachedStatement<'a>,
+    saga_now: CachedStatement<'a>,
+    change_saga: CachedStatement<'a>,
+    put_events: CachedStatement<'a>,
 }
 
-fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
+impl<'a> Statements<'a> {
+    fn look_up(sql: &'a Connection) -> rusqlite::Result<Statements<'a>> {
+        Ok(Statements {
+            put_saga: sql.prepare_cached(PUT_SAGA)?,
+            saga_now: sql.prepare_cached(SAGA_NOW)?,
+            change_saga: sql.prepare_cached(CHANGE_SAGA)?,
+            put_events: sql.prepare_cached(PUT_EVENTS)?,
+        })
+    }
+}
+
+pub(super) fn commit(writing: &mut Writing<'_>, me: Incarnation, batch: &[Commit]) -> Result<Vec<Outcome>, Failure> {
+    writing.incarnations.fence(me)?;
+    let mut statements = Statements::look_up(writing.sql)?;
+    batch.iter().map(|commit| Ok(commit_one(writing, &mut statements, me, commit)?)).collect()
+}
+
+fn commit_one(
+    writing: &mut Writing<'_>,
+    statements: &mut Statements<'_>,
+    me: Incarnation,
+    commit: &Commit,
+) -> rusqlite::Result<Outcome> {
     let outcome = match &commit.birth {
-        Some(birth) => bear(writing.sql, me, commit, birth)?,
-        None => follow(writing.sql, me, commit)?,
+        Some(birth) => bear(writing.sql, &mut statements.put_saga, me, commit, birth)?,
+        None => follow(statements, me, commit)?,
     };
     if outcome != Outcome::Committed {
         return Ok(outcome);
@@ -159,7 +182,7 @@ fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> ru
     if let Some(StoredEvents { count, at, body }) = &commit.events {
         let (first, last) = (columns::number(commit.after + 1), columns::number(commit.after + count));
         let values = params![commit.saga.as_bytes(), first, last, columns::time(*at), body];
-        writing.sql.prepare_cached(PUT_EVENTS)?.execute(values)?;
+        statements.put_events.execute(values)?;
     }
     failpoint!(CommitWritten);
     for write in &commit.writes {
@@ -171,8 +194,39 @@ fn commit_one(writing: &mut Writing<'_>, me: Incarnation, commit: &Commit) -> ru
     Ok(Outcome::Committed)
 }
 
-/// A saga's first commit: refused if its key is taken, or its double click's claim.
-fn bear(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> rusqlite::Result<Outcome> {
+/// A saga's first commit: refused if its key is taken, or its double click's claim. Nearly none is, so that is asked only
+/// where the saga could not be put.
+fn bear(
+    sql: &Connection,
+    put_saga: &mut CachedStatement<'_>,
+    me: Incarnation,
+    commit: &Commit,
+    birth: &Birth,
+) -> rusqlite::Result<Outcome> {
+    let claimed = claimed_by(sql, birth)?;
+    if commit.after != 0 || claimed.is_some() || !put(put_saga, me, commit, birth)? {
+        return why_unborn(sql, commit, birth, claimed);
+    }
+    if let Some(dedupe) = &birth.dedupe {
+        let until = columns::time(dedupe.until);
+        let values = params![birth.definition, dedupe.digest, commit.saga.as_bytes(), until];
+        sql.prepare_cached(PUT_DEDUPE)?.execute(values)?;
+    }
+    Ok(Outcome::Committed)
+}
+
+/// Whose the claim of a double click still is, if this is one.
+fn claimed_by(sql: &Connection, birth: &Birth) -> rusqlite::Result<Option<Uuid>> {
+    let Some(dedupe) = &birth.dedupe else { return Ok(None) };
+    let claim = sql
+        .prepare_cached(DEDUPE)?
+        .query_row(params![birth.definition, dedupe.digest], |row| Ok((rows::id_at(row, 0)?, rows::time_at(row, 1)?)))
+        .optional()?;
+    Ok(claim.filter(|(_, until)| birth.created_at < *until).map(|(saga, _)| saga))
+}
+
+/// Why a first commit is refused. The key comes first, since it tells whether the input is the same.
+fn why_unborn(sql: &Connection, commit: &Commit, birth: &Birth, claimed: Option<Uuid>) -> rusqlite::Result<Outcome> {
     let taken = sql
         .prepare_cached(SAGA_BY_KEY)?
         .query_row(params![birth.key, birth.definition], |row| Ok((rows::id_at(row, 0)?, row.get::<_, String>(1)?)))
@@ -180,31 +234,18 @@ fn bear(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> ru
     if let Some((saga, fingerprint)) = taken {
         return Ok(Outcome::Exists { saga, same_input: fingerprint == birth.fingerprint });
     }
-    if commit.after != 0 || sql.prepare_cached(SAGA_EXISTS)?.exists([commit.saga.as_bytes()])? {
-        return Ok(Outcome::Stale);
-    }
-    if let Some(dedupe) = &birth.dedupe {
-        let claim = sql
-            .prepare_cached(DEDUPE)?
-            .query_row(params![birth.definition, dedupe.digest], |row| {
-                Ok((rows::id_at(row, 0)?, rows::time_at(row, 1)?))
-            })
-            .optional()?;
-        if let Some((saga, _)) = claim.filter(|(_, until)| birth.created_at < *until) {
-            return Ok(Outcome::Duplicate { saga });
-        }
-        let until = columns::time(dedupe.until);
-        let values = params![birth.definition, dedupe.digest, commit.saga.as_bytes(), until];
-        sql.prepare_cached(PUT_DEDUPE)?.execute(values)?;
-    }
-    put_saga(sql, me, commit, birth)?;
-    Ok(Outcome::Committed)
+    let is_stale = commit.after != 0 || sql.prepare_cached(SAGA_EXISTS)?.exists([commit.saga.as_bytes()])?;
+    Ok(match claimed {
+        Some(saga) if !is_stale => Outcome::Duplicate { saga },
+        Some(_) | None => Outcome::Stale,
+    })
 }
 
-fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -> rusqlite::Result<()> {
+/// Puts a saga's row, and says whether there was room for it: its id and its key are nobody's.
+fn put(put_saga: &mut CachedStatement<'_>, me: Incarnation, commit: &Commit, birth: &Birth) -> rusqlite::Result<bool> {
     let Row { status, paused, reason, rest } = &commit.row;
     let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
-    sql.prepare_cached(PUT_SAGA)?.execute(params![
+    let rows = put_saga.execute(params![
         commit.saga.as_bytes(),
         birth.definition,
         birth.version,
@@ -218,26 +259,24 @@ fn put_saga(sql: &Connection, me: Incarnation, commit: &Commit, birth: &Birth) -
         wake_at,
         finished_at,
     ])?;
-    Ok(())
+    Ok(rows > 0)
 }
 
 /// A later commit: refused unless it follows the last event, and the saga is this incarnation's.
-fn follow(sql: &Connection, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
-    let Row { status, paused, reason, rest } = &commit.row;
-    let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
-    let row =
-        params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at, me.as_bytes()];
-    let now =
-        |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, row.get::<_, Option<i64>>(2)?));
-    let found = sql.prepare_cached(SAGA_NOW)?.query_row(row, now).optional()?;
-    let Some((is_mine, is_same, sequence)) = found else { return Ok(Outcome::Stale) };
+fn follow(statements: &mut Statements<'_>, me: Incarnation, commit: &Commit) -> rusqlite::Result<Outcome> {
+    let now = |row: &rusqlite::Row<'_>| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<i64>>(1)?));
+    let found = statements.saga_now.query_row(params![commit.saga.as_bytes(), me.as_bytes()], now).optional()?;
+    let Some((is_mine, sequence)) = found else { return Ok(Outcome::Stale) };
     if !is_mine || sequence.unwrap_or_default() != columns::number(commit.after) {
         return Ok(Outcome::Stale);
     }
     // The row is written only when it changes: most commits only add events, and naming a column in an update
     // rewrites every index on it, whether or not its value is another.
-    if !is_same {
-        sql.prepare_cached(CHANGE_SAGA)?.execute(&row[..7])?;
+    if commit.changes_row {
+        let Row { status, paused, reason, rest } = &commit.row;
+        let (owner, wake_at, finished_at) = rows::rest_columns(*rest, me);
+        let row = params![commit.saga.as_bytes(), status.as_str(), paused, reason, owner, wake_at, finished_at];
+        statements.change_saga.execute(row)?;
     }
     Ok(Outcome::Committed)
 }
