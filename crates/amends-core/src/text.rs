@@ -5,12 +5,16 @@ mod tests;
 
 /// The longest that a text of somebody else's is repeated in a message, in characters.
 const SHORT_CHARS: usize = 80;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hexadecimal(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are a digit")).collect()
+    let mut digits = vec![0; 2 * bytes.len()];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+    }
+    String::from_utf8(digits).expect("digits are ASCII")
 }
 
 /// What somebody wrote, cut to a length that a message can bear.

@@ -40,8 +40,8 @@ pub fn span_id(saga: Uuid, step: StepIndex, direction: Direction, attempt: u32) 
 #[must_use]
 pub fn traceparent(saga: &Saga, step: StepIndex, direction: Direction, attempt: u32) -> String {
     let flags = saga.traceparent.as_deref().and_then(parse).map_or(1, |(_, _, flags)| flags);
-    let (trace, span) = (hexadecimal(&trace_id(saga)), hexadecimal(&span_id(saga.id, step, direction, attempt)));
-    format!("00-{trace}-{span}-{flags:02x}")
+    let (trace, span) = (trace_id(saga), span_id(saga.id, step, direction, attempt));
+    ["00", &hexadecimal(&trace), &hexadecimal(&span), &hexadecimal(&[flags])].join("-")
 }
 
 /// Reads a `traceparent`; `None` where it is malformed, which by the standard means to begin a new trace.
