@@ -6,7 +6,7 @@
 
 use crate::command::CommandLine;
 use crate::workspace::Workspace;
-use crate::{deny, fuzz, machine, schemathesis, tidy};
+use crate::{deny, fuzz, machine, schemathesis, sqs, tidy};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
 use test_postgres::Durability;
@@ -123,12 +123,15 @@ fn doc(_: &Workspace) -> Result<()> {
 }
 
 /// Nextest runs the tests of all binaries side by side; cargo's own runner takes its place where it is missing.
-fn test(_: &Workspace) -> Result<()> {
+fn test(workspace: &Workspace) -> Result<()> {
     let runner = if CommandLine::new("cargo nextest --version").succeeds() { "nextest run" } else { "test" };
     // The tests share one PostgreSQL: each has a database of its own in it.
     let postgres = test_postgres::Server::start(Durability::None).context("PostgreSQL does not start")?;
+    // And one SQS: each makes queues of its own in it.
+    let emulator = sqs::Emulator::start(workspace)?;
     CommandLine::new(&format!("cargo {runner} --workspace --all-features --lib --bins --tests --examples"))
         .env(test_postgres::VARIABLE, &postgres.url("postgres"))
+        .env(sqs::VARIABLE, &emulator.url)
         .run()
 }
 

@@ -35,7 +35,7 @@ const NEEDS: [Need; 7] = [
         present: test_postgres::has_pooler,
     },
     Need {
-        what: "Python with virtual environments, for schemathesis",
+        what: "Python with virtual environments, for schemathesis and for the SQS of the tests",
         package: "python3-venv",
         present: makes_environments,
     },

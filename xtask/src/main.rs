@@ -9,7 +9,9 @@ mod deny;
 mod fuzz;
 mod machine;
 mod planted;
+mod python;
 mod schemathesis;
+mod sqs;
 mod tidy;
 mod workspace;
 
@@ -40,6 +42,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ["schemathesis", ref options @ ..] => {
             schemathesis::run(&Workspace::load()?, &schemathesis::Options::read(options)?)
         }
+        ["sqs"] => sqs::run(&Workspace::load()?),
         ["planted"] => planted::run(&Workspace::load()?),
         ["tidy"] => tidy::run(&Workspace::load()?),
         ["crash", ref options @ ..] => crash::run(options),
@@ -76,6 +79,7 @@ fn usage() -> String {
          cargo xtask model [--trace]                search every state of the protocol's model, and of broken ones\n\
          cargo xtask fuzz [TARGET] [--seconds S]    throw mutated bytes at a target, or at each: {}\n\
          cargo xtask schemathesis [--examples N]    ask the server whatever its OpenAPI document lets one ask\n\
+         cargo xtask sqs                            start the SQS that tests need, until it is interrupted\n\
          cargo xtask planted                        break the code on purpose, and see that it is noticed\n\
          cargo xtask crash --kills N [--seed S]     kill the server at its failpoints and at any time, N times",
         ci::stage_names(),

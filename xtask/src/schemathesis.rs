@@ -5,11 +5,12 @@
 //! that a run that met nothing does not pass.
 
 use crate::command::CommandLine;
+use crate::python;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The examples of an operation in the gate. It takes about fifteen seconds, most of them Python's.
@@ -48,7 +49,7 @@ pub fn small(workspace: &Workspace) -> Result<()> {
 /// Builds the server, starts it on an empty store, and lets schemathesis at it.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let own = workspace.root.join("fuzz/schemathesis");
-    let program = install(workspace, &own.join("requirements.txt"))?;
+    let program = python::install(workspace, "schemathesis", &own.join("requirements.txt"))?.join("schemathesis");
     CommandLine::new("cargo build --quiet --package amends").run()?;
     let place = workspace.target.join("schemathesis");
     if place.exists() {
@@ -101,25 +102,6 @@ fn judge(met: &Value) -> Result<()> {
     }
     ensure!(untried.is_empty(), "nothing that succeeds was ever asked of {}", untried.join(", "));
     Ok(())
-}
-
-/// Installs what the requirements name, unless it is there, and returns the program.
-fn install(workspace: &Workspace, requirements: &Path) -> Result<PathBuf> {
-    let environment = workspace.target.join("tools/schemathesis");
-    let stamp = environment.join("requirements.txt");
-    let wanted = std::fs::read(requirements).with_context(|| format!("{} is missing", requirements.display()))?;
-    let program = environment.join("bin/schemathesis");
-    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) && program.exists() {
-        return Ok(program);
-    }
-    CommandLine::new("python3 -m venv --clear").arg(environment.display()).run()?;
-    CommandLine::of(&environment.join("bin/python").display().to_string())
-        .args("-m pip install --quiet --disable-pip-version-check --requirement")
-        .arg(requirements.display())
-        .run()?;
-    // Written last: an installation that broke off is begun anew.
-    std::fs::write(&stamp, wanted)?;
-    Ok(program)
 }
 
 /// The server, until this is dropped.
