@@ -1,0 +1,6 @@
+//! Queues in an emulated SQS, and the relay to them.
+
+mod queues;
+mod relay;
+mod support;
+mod way;
