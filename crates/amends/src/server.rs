@@ -2,11 +2,13 @@
 //! down again in the right order.
 //!
 //! Stopping: connections are not accepted any more and `/readyz` says so; the engine lets calls in flight end and
-//! answers whoever waits; open requests are answered; the store is closed last.
+//! answers whoever waits; open requests are answered; relays to SQS end; the store is closed last.
 
 mod definitions;
 mod listener;
 mod patience;
+#[cfg(feature = "sqs")]
+mod relays;
 mod replies;
 mod sealing;
 mod tls;
@@ -20,7 +22,7 @@ use crate::config::{Config, Postgres, QueueConfig, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions};
 use amends_failpoints::failpoint;
-use amends_store::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
+use amends_store::{Queues, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
 use futures_util::future::join_all;
 use listener::Serving;
@@ -52,6 +54,8 @@ pub struct Server {
     /// Who take in the answers to messages.
     replies: Vec<JoinHandle<()>>,
     exporter: Option<telemetry::Exporter>,
+    #[cfg(feature = "sqs")]
+    relays: relays::Relays,
     grace_ms: u64,
 }
 
@@ -93,12 +97,18 @@ impl Server {
         failpoint!(async StartLoaded);
         let exporter = telemetry::Exporter::start(config, &engine, &store)?;
         let auth = config.auth.as_ref().map(|auth| Authenticator::new(auth, store.clone())).transpose()?;
+        #[cfg(feature = "sqs")]
+        let relays = relays::Relays::start(config, &store).await?;
         let sealing = tokio::spawn(sealing::run(store.clone()));
+        #[cfg(feature = "sqs")]
+        let elsewhere = relays.queues();
+        #[cfg(not(feature = "sqs"))]
+        let elsewhere = None;
         let (health, healthy) = watch::channel(Health::Running);
         let app = Arc::new(App {
             followers: Followers::of(&engine),
             engine,
-            queues: queues(config, &store),
+            queues: queues(config, &store, elsewhere.as_ref()),
             store,
             known,
             reading: Reading::default(),
@@ -115,7 +125,19 @@ impl Server {
         let replies = answered.map(|name| tokio::spawn(replies::run(app.clone(), name))).collect();
         let connections = tokio::spawn(listener::accept(listener, serving));
         let grace_ms = config.shutdown_grace_ms;
-        Ok(Server { address, definitions: names, app, health, connections, sealing, replies, exporter, grace_ms })
+        Ok(Server {
+            address,
+            definitions: names,
+            app,
+            health,
+            connections,
+            sealing,
+            replies,
+            exporter,
+            #[cfg(feature = "sqs")]
+            relays,
+            grace_ms,
+        })
     }
 
     /// Where it listens.
@@ -167,6 +189,8 @@ impl Server {
         if tokio::time::timeout(ANSWERING, self.connections).await.is_err() {
             tracing::warn!("some requests were still open and are cut off");
         }
+        #[cfg(feature = "sqs")]
+        self.relays.stop().await;
         // It holds the store; what it leaves is sealed at the next start.
         self.sealing.abort();
         let _ended = self.sealing.await;
@@ -177,10 +201,17 @@ impl Server {
     }
 }
 
-/// The queues of the configuration.
-fn queues(config: &Config, store: &Arc<dyn StoreAndViews>) -> BTreeMap<String, Queue> {
+/// The queues of the configuration: in the store, or in SQS.
+fn queues(
+    config: &Config,
+    store: &Arc<dyn StoreAndViews>,
+    elsewhere: Option<&Arc<dyn Queues>>,
+) -> BTreeMap<String, Queue> {
     let queue = |settings: &QueueConfig| Queue {
-        kept_by: store.clone(),
+        kept_by: match (&settings.sqs, elsewhere) {
+            (Some(_), Some(elsewhere)) => elsewhere.clone(),
+            _ => store.clone(),
+        },
         is_in_store: settings.sqs.is_none(),
         receives: settings.receives,
         visibility_ms: settings.visibility_ms,
