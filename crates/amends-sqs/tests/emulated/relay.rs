@@ -7,7 +7,7 @@ use crate::way::{State, Way};
 use amends_core::time::Timestamp;
 use amends_sqs::Relay;
 use amends_store::queues::{NewMessage, Queues, ReceiveRequest};
-use amends_store::{MemoryStore, Processes};
+use amends_store::{MemoryStore, PostgresOptions, PostgresStore, Processes, StoreAndViews};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(store: &Arc<MemoryStore>, address: &str, queue: &str, lease_ms: u64) -> Running {
+    fn start<S: StoreAndViews + 'static>(store: &Arc<S>, address: &str, queue: &str, lease_ms: u64) -> Running {
         let relay = Relay { queue: QUEUE.into(), store: store.clone(), queues: Arc::new(at(address, queue)), lease_ms };
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(relay.run(async {
@@ -38,13 +38,17 @@ impl Running {
 /// A store whose queue has so many messages.
 async fn store_with(messages: usize) -> (Arc<MemoryStore>, Vec<String>) {
     let store = Arc::new(MemoryStore::new(Processes::Several));
-    let ids: Vec<String> = (0..messages).map(|number| format!("m-{number:03}")).collect();
-    let messages = ids.iter().map(|id| message(id, "pay")).collect();
-    store.send_to(QUEUE, messages).await.unwrap();
+    let ids = fill(&*store, messages).await;
     (store, ids)
 }
 
-async fn left(store: &MemoryStore) -> u64 {
+async fn fill(store: &impl Queues, messages: usize) -> Vec<String> {
+    let ids: Vec<String> = (0..messages).map(|number| format!("m-{number:03}")).collect();
+    store.send_to(QUEUE, ids.iter().map(|id| message(id, "pay")).collect()).await.unwrap();
+    ids
+}
+
+async fn left(store: &impl Queues) -> u64 {
     let depth = store.depth(QUEUE, now()).await.unwrap();
     assert_eq!(depth.dead, 0);
     depth.ready + depth.invisible
@@ -57,7 +61,7 @@ async fn what_is_sent_while_sqs_is_away_arrives_when_it_is_back() {
     let way = Way::new(State::Cut).await;
     let relay = Running::start(&store, &way.address, &new.name, 60_000);
     way.stopped(6).await;
-    assert_eq!(left(&store).await, 45);
+    assert_eq!(left(&*store).await, 45);
     way.set(State::Open);
     assert_eq!(new.drain(45).await, ids, "each of them once: none of them was sent before");
     way.set(State::Cut);
@@ -66,7 +70,7 @@ async fn what_is_sent_while_sqs_is_away_arrives_when_it_is_back() {
     way.set(State::Open);
     assert_eq!(new.drain(1).await, ["one more"]);
     relay.stop().await;
-    assert_eq!(left(&store).await, 0);
+    assert_eq!(left(&*store).await, 0);
 }
 
 #[tokio::test]
@@ -87,7 +91,7 @@ async fn what_is_sent_twice_has_the_same_id() {
     }
     assert!(arrived.iter().all(|id| id == "again"), "{arrived:?}");
     relay.stop().await;
-    assert_eq!(left(&store).await, 0);
+    assert_eq!(left(&*store).await, 0);
 }
 
 #[tokio::test]
@@ -101,19 +105,22 @@ async fn a_relay_that_dies_leaves_its_messages_to_another() {
     let relay = Running::start(&store, &emulator(), &new.name, 60_000);
     assert_eq!(new.drain(5).await, ids);
     relay.stop().await;
-    assert_eq!(left(&store).await, 0);
+    assert_eq!(left(&*store).await, 0);
 }
 
 #[tokio::test]
 async fn two_relays_share_the_work() {
     let new = New::standard().await;
-    let (store, ids) = store_with(400).await;
-    let relays = [(); 2].map(|()| Running::start(&store, &emulator(), &new.name, 60_000));
+    let database = test_postgres::database();
+    let open = async || Arc::new(PostgresStore::open(PostgresOptions::new(database.clone())).await.unwrap());
+    let stores = [open().await, open().await];
+    let ids = fill(&*stores[0], 400).await;
+    let relays = stores.each_ref().map(|store| Running::start(store, &emulator(), &new.name, 60_000));
     assert_eq!(new.drain(400).await, ids, "each of them once");
     for relay in relays {
         relay.stop().await;
     }
-    assert_eq!(left(&store).await, 0);
+    assert_eq!(left(&*stores[0]).await, 0);
 }
 
 #[tokio::test]
@@ -125,7 +132,7 @@ async fn a_message_that_is_refused_waits_and_hinders_no_other() {
     let relay = Running::start(&store, &emulator(), &new.name, 60_000);
     assert_eq!(new.drain(12).await, ids);
     relay.stop().await;
-    assert_eq!(left(&store).await, 1);
+    assert_eq!(left(&*store).await, 1);
     let request = |now| ReceiveRequest { limit: 9, now, wait_ms: 0, visibility_ms: 0, receives_max: 99 };
     let soon = store.receive_from(QUEUE, request(now())).await.unwrap();
     let later = store.receive_from(QUEUE, request(now().plus(900_000))).await.unwrap();
