@@ -9,6 +9,7 @@ use amends_store::{Queues, SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 use support::child::{self, Launch};
 use tokio::time::timeout;
@@ -45,13 +46,16 @@ async fn put(folder: &Path, ids: &[&str]) {
 }
 
 async fn start(folder: &Path) -> child::Program {
+    launch(folder).await.unwrap_or_else(|status| panic!("{status}: {}", child::read(&folder.join("log"))))
+}
+
+async fn launch(folder: &Path) -> Result<child::Program, ExitStatus> {
     let arguments: [OsString; 3] = ["serve".into(), "--config".into(), folder.join("amends.toml").into()];
-    // Credentials are found as AWS's tools find them, and not those of whoever runs the test.
-    let within = "env AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_CONFIG_FILE=/dev/null \
+    // Region and credentials are found as AWS's tools find them, and not those of whoever runs the test.
+    let within = "env --unset=AWS_REGION --unset=AWS_DEFAULT_REGION AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_CONFIG_FILE=/dev/null \
                   AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true";
     let within: Vec<OsString> = within.split_whitespace().map(OsString::from).collect();
-    let launch = Launch { arguments: &arguments, log: &folder.join("log"), failpoints: None, within: &within };
-    launch.start().await.unwrap_or_else(|status| panic!("{status}: {}", child::read(&folder.join("log"))))
+    Launch { arguments: &arguments, log: &folder.join("log"), failpoints: None, within: &within }.start().await
 }
 
 fn configure(folder: &Path, sqs: &str, endpoint: &str) {
@@ -97,4 +101,17 @@ async fn the_server_starts_and_stops_without_sqs() {
     let store = SqliteStore::open(SqliteOptions::new(folder.path().join("amends.db"))).unwrap();
     let depth = store.depth(QUEUE, Timestamp(u64::MAX / 4)).await.unwrap();
     assert_eq!((depth.ready, depth.dead), (1, 0), "it waits in the store");
+}
+
+#[tokio::test]
+async fn a_queue_of_sqs_needs_a_region() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("amends.toml"),
+        format!("listen = \"127.0.0.1:0\"\nqueues.{QUEUE}.sqs = \"a\"\n"),
+    )
+    .unwrap();
+    assert!(launch(folder.path()).await.is_err());
+    let log = child::read(&folder.path().join("log"));
+    assert!(log.contains("no region is configured; set `sqs.region` or AWS_REGION"), "{log}");
 }

@@ -7,6 +7,7 @@ use amends_sqs::{ID_ATTRIBUTE, SqsQueues};
 use amends_store::queues::{
     DeadQuery, Depth, Handled, Handling, MESSAGE_BYTES, NewMessage, NewRedrive, QueueError, Queues, Sent,
 };
+use aws_sdk_sqs::types::QueueAttributeName;
 use std::time::{Duration, Instant};
 
 fn refused(sent: &Sent) -> &str {
@@ -41,6 +42,16 @@ async fn a_message_has_a_mebibyte_with_its_id_and_no_byte_more() {
     assert_eq!(refused(&sent[2]), "it has 1048577 bytes with its id, and SQS takes 1048576");
     let done = sent.iter().filter(|sent| **sent == Sent::Done).count();
     assert_eq!(done, 4, "each in a batch that is small enough: {sent:?}");
+}
+
+#[tokio::test]
+async fn a_queue_may_take_less_than_sqs_does() {
+    let new = New::with_attributes(&[(QueueAttributeName::MaximumMessageSize, "1024".into())]).await;
+    let messages = [10, 2_000, 20].map(|size| message(&format!("m-{size}"), &"x".repeat(size)));
+    let sent = new.queues.send_to(QUEUE, messages.to_vec()).await.unwrap();
+    assert_eq!((&sent[0], &sent[2]), (&Sent::Done, &Sent::Done));
+    assert!(refused(&sent[1]).contains("InvalidParameterValue"), "{sent:?}");
+    assert_eq!(new.drain(2).await, ["m-10", "m-20"]);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ impl New {
         New::with_attributes(&[(QueueAttributeName::RedrivePolicy, policy)]).await
     }
 
-    async fn with_attributes(attributes: &[(QueueAttributeName, String)]) -> New {
+    pub async fn with_attributes(attributes: &[(QueueAttributeName, String)]) -> New {
         let (name, address) = create(attributes).await;
         New { name, queues: at(&emulator(), &address) }
     }
