@@ -30,7 +30,16 @@ async fn each_message_is_told_what_came_of_it() {
         }
     }
     let expected: Vec<String> = (0..25).filter(|number| *number != 7).map(|number| format!("m-{number:02}")).collect();
-    assert_eq!(new.drain(24).await, expected);
+    let mut received = Vec::new();
+    while received.len() < 24 {
+        received.extend(new.receive(20_000, 60_000).await);
+    }
+    let handlings = received.iter().map(|delivery| (delivery.receipt.clone(), Handling::Acknowledge)).collect();
+    assert_eq!(new.queues.handle(QUEUE, handlings, now()).await.unwrap(), vec![Handled::Done; 24]);
+    assert_eq!(new.queues.depth(QUEUE, now()).await.unwrap(), Depth::default());
+    let mut ids: Vec<String> = received.into_iter().map(|delivery| delivery.id).collect();
+    ids.sort();
+    assert_eq!(ids, expected);
 }
 
 #[tokio::test]
