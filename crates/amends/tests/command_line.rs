@@ -587,7 +587,10 @@ fn the_example_holds_and_shows_the_defaults() {
         Config::load(&Sources { file: Some(file), ..Sources::default() })
     };
     let untouched = load(include_str!("../amends.example.toml")).unwrap();
-    let mut config = load(&example()).unwrap_or_else(|error| panic!("{error:#}"));
+    const SQS: &str = "sqs = \"payment-commands\"\n";
+    assert!(example().contains(SQS));
+    let usable = if cfg!(feature = "sqs") { example() } else { example().replace(SQS, "") };
+    let mut config = load(&usable).unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!(config.definitions.take(), Some(directory.path().join("definitions")));
     assert_eq!(config.retention_ms.take(), Some(90 * 24 * 60 * 60 * 1_000));
     assert_eq!(config.http.hosts.drain(..).collect::<Vec<_>>(), ["amends.internal"]);
@@ -596,6 +599,11 @@ fn the_example_holds_and_shows_the_defaults() {
     assert_eq!(std::mem::take(&mut config.participants).into_keys().collect::<Vec<_>>(), ["payment"]);
     let redacted: Vec<String> = config.redact.drain(..).map(|pointer| pointer.to_string()).collect();
     assert_eq!(redacted, ["/input/card/number", "/steps/*/output/iban"]);
+    let queues = std::mem::take(&mut config.queues);
+    let sqs = cfg!(feature = "sqs").then(|| "payment-commands".to_owned());
+    let expected = amends::config::QueueConfig { sqs, ..Default::default() };
+    assert_eq!(queues.into_iter().collect::<Vec<_>>(), [("payment".to_owned(), expected)]);
+    assert!(config.sqs.endpoint.take().is_some() && config.sqs.region.take().is_some());
     let auth = "[auth]\nadmin_token = \"env:ADMIN_TOKEN\"\n[auth.oidc]\nissuer = \"https://login.example\"\naudience = \"amends\"\n";
     assert_eq!(config.auth.take(), load(auth).unwrap().auth, "the rest are defaults");
     let mut defaults = Config::load(&Sources::default()).unwrap();
