@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where tests find the address of the one that somebody has started for all of them.
@@ -21,6 +21,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// A running one. It ends when this is dropped.
 pub struct Emulator {
     process: Child,
+    /// The end of this pipe is what tells it that its parent has gone.
+    _stdin: Option<ChildStdin>,
     pub url: String,
 }
 
@@ -37,10 +39,12 @@ impl Emulator {
         command.arg(own.join("start.py")).arg(port.to_string()).current_dir(&place);
         // Whatever it writes down is thrown away with the target directory.
         command.env("HOME", &place).env("FILESYSTEM_ROOT", place.join("files"));
-        command.stdin(Stdio::null()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
-        let process = command.spawn().context("LocalStack cannot be started")?;
+        command.stdin(Stdio::piped()).stdout(File::create(&log)?).stderr(File::options().append(true).open(&log)?);
+        let mut process = command.spawn().context("LocalStack cannot be started")?;
+        // Waiting for a child closes its standard input unless that is taken away first.
+        let stdin = process.stdin.take();
         // It is owned from here on, so that it ends whatever comes.
-        let mut emulator = Emulator { process, url: format!("http://127.0.0.1:{port}") };
+        let mut emulator = Emulator { process, _stdin: stdin, url: format!("http://127.0.0.1:{port}") };
         emulator.wait(port, &log)?;
         Ok(emulator)
     }

@@ -1,7 +1,8 @@
-"""Starts LocalStack's SQS for the tests, on the port of the loopback that is the one argument."""
+"""Starts LocalStack's SQS for the tests, on the port of the loopback that is the one argument. It ends with its standard input."""
 
 import os
 import sys
+import threading
 
 os.environ |= {
     "SERVICES": "sqs",
@@ -18,6 +19,14 @@ from localstack.services.sqs import constants
 
 # The bound that SQS has had since August 2025; this version of LocalStack has the one before.
 constants.DEFAULT_MAXIMUM_MESSAGE_SIZE = 1024 * 1024
+
+
+def end_with_parent():
+    sys.stdin.read()
+    os._exit(0)
+
+
+threading.Thread(target=end_with_parent, daemon=True).start()
 
 from localstack.runtime.main import main
 
