@@ -106,11 +106,8 @@ async fn the_server_starts_and_stops_without_sqs() {
 #[tokio::test]
 async fn a_queue_of_sqs_needs_a_region() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(
-        folder.path().join("amends.toml"),
-        format!("listen = \"127.0.0.1:0\"\nqueues.{QUEUE}.sqs = \"a\"\n"),
-    )
-    .unwrap();
+    let text = format!("listen = \"127.0.0.1:0\"\nstore = \"sqlite:amends.db\"\nqueues.{QUEUE}.sqs = \"payments\"\n");
+    std::fs::write(folder.path().join("amends.toml"), text).unwrap();
     assert!(launch(folder.path()).await.is_err());
     let log = child::read(&folder.path().join("log"));
     assert!(log.contains("no region is configured; set `sqs.region` or AWS_REGION"), "{log}");
