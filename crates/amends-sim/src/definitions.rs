@@ -114,14 +114,19 @@ impl Draft<'_> {
         if let Some(kind) = kind {
             self.line(format_args!("    kind: {kind}"));
         }
-        if self.one_in(6) {
+        let is_message = self.one_in(4);
+        if !is_message && self.one_in(6) {
             self.line(format_args!("    effects: at-most-once"));
         }
         let participant = PARTICIPANTS[self.rng.usize(..PARTICIPANTS.len())];
         let attempts = self.rng.u32(1..=4);
         let retry = format!("retry: {{ attempts: {attempts}, initial: 20ms, max: 200ms, total: 5s }}");
         let body = "body: { key: '{{ input.key }}' }";
-        self.line(format_args!("    action: {{ post: '{participant}:/{name}', timeout: 200ms, {body} }}"));
+        let target = |path: &str| match is_message {
+            true => format!("send: 'queue:{participant}', timeout: 800ms"),
+            false => format!("post: '{participant}:/{path}', timeout: 200ms"),
+        };
+        self.line(format_args!("    action: {{ {}, {body} }}", target(name)));
         self.line(format_args!("    {retry}"));
         if self.one_in(3) {
             let happened = "happened: '{{ response.body.happened }}'";
@@ -137,7 +142,8 @@ impl Draft<'_> {
                     let attempts = self.rng.u32(1..=6);
                     let retry = format!("retry: {{ attempts: {attempts}, initial: 20ms, max: 200ms, total: 20s }}");
                     self.line(format_args!(
-                        "    compensation: {{ post: '{participant}:/{name}/undo', timeout: 200ms, {body}, {retry} }}"
+                        "    compensation: {{ {}, {body}, {retry} }}",
+                        target(&format!("{name}/undo"))
                     ));
                 }
             }

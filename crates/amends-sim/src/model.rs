@@ -36,7 +36,7 @@ pub(crate) struct Model {
     pub(crate) sagas: BTreeMap<Uuid, Known>,
     pub(crate) definitions: BTreeMap<String, Arc<Definition>>,
     /// What was sent under each key first: it never changes.
-    sent: BTreeMap<String, Fingerprint>,
+    requests: BTreeMap<String, Fingerprint>,
     /// The key of each step's call: it never changes either.
     keys: BTreeMap<(Uuid, StepIndex, bool), String>,
 }
@@ -113,13 +113,26 @@ impl Model {
         if call.direction == Direction::Compensation && is_live {
             known.keeps_the_order(call.step, participants)?;
         }
+        self.keeps_its_request(call)
+    }
+
+    /// A message was written by a commit, which is its intent.
+    pub(crate) fn sent(&mut self, call: &OutgoingCall, participants: &Participants) -> Result<(), Violation> {
+        if call.direction == Direction::Compensation {
+            self.sagas[&call.saga].keeps_the_order(call.step, participants)?;
+        }
+        self.keeps_its_request(call)
+    }
+
+    /// Every attempt has the same key, and the same request under it.
+    fn keeps_its_request(&mut self, call: &OutgoingCall) -> Result<(), Violation> {
         let of = (call.saga, call.step, call.direction == Direction::Compensation);
         let key = self.keys.entry(of).or_insert_with(|| call.key.clone());
         if *key != call.key {
             return Err(format!("a call under another key than before, {key}: {call:?}"));
         }
         if call.direction != Direction::Probe {
-            let first = self.sent.entry(call.key.clone()).or_insert_with(|| fingerprint(call));
+            let first = self.requests.entry(call.key.clone()).or_insert_with(|| fingerprint(call));
             if *first != fingerprint(call) {
                 return Err(format!("another request under the same key: {call:?}"));
             }

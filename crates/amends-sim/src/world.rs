@@ -1,6 +1,7 @@
 //! The loop: a queue of what will happen, in virtual time, and everything that it happens to.
 
 mod clients;
+mod messages;
 mod network;
 mod processes;
 
@@ -19,6 +20,7 @@ use amends_store::{Commit, Deed, MemoryStore, Processes, Store, StoredDefinition
 use clients::Clients;
 use fastrand::Rng;
 use futures_util::FutureExt;
+use messages::{Answered, Delivery};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -45,6 +47,12 @@ pub(crate) enum Happening {
     Finishes { request: Request, asks: Option<Asks>, work: Work },
     /// A caller hears, or gives up.
     Hears { asks: Asks, answer: Answer },
+    /// A message reaches its participant.
+    Delivered(Delivery),
+    /// The work on a message ends.
+    Handled(Delivery, Work),
+    /// The answer with this number, to a message, is brought to a process.
+    Replied(usize),
     /// A process starts.
     Starts(ProcessId),
     /// A frozen process goes on.
@@ -82,6 +90,8 @@ pub(crate) struct World {
     retired: BTreeSet<Uuid>,
     settings: Settings,
     participants: Participants,
+    /// Answers to messages; those that were taken are gone.
+    answers: Vec<Option<Answered>>,
     /// Until when each participant is away.
     away_until: BTreeMap<String, Timestamp>,
     /// Whether definitions can be read.
@@ -136,6 +146,7 @@ impl World {
             retired: BTreeSet::new(),
             settings,
             participants: Participants::default(),
+            answers: Vec::new(),
             away_until: BTreeMap::new(),
             remembers: true,
             model: Model::default(),
@@ -238,6 +249,9 @@ impl World {
             Happening::Arrives { request, asks } => self.arrive(request, asks),
             Happening::Finishes { request, asks, work } => return self.finish(&request, asks, work),
             Happening::Hears { asks, answer } => self.hear(asks, answer),
+            Happening::Delivered(delivery) => self.deliver(delivery),
+            Happening::Handled(delivery, work) => return self.handled(delivery, work),
+            Happening::Replied(number) => self.bring(number),
             Happening::Starts(process) => self.start(process),
             Happening::Thaws(life) => self.thaw(life),
             Happening::Expires { life, incarnation } => self.expire(life, incarnation),

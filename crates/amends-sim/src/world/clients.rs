@@ -32,6 +32,8 @@ enum Asked {
     Start { client: usize, try_number: u32 },
     /// That the saga settled.
     End { saga: Uuid },
+    /// That the answer with this number was taken.
+    Answer { number: usize },
     /// That an order was carried out, and audited with this reason.
     Order { reason: String },
 }
@@ -107,11 +109,15 @@ impl World {
         self.ask_process(process, Input::Start(Box::new(start)));
     }
 
-    fn any_process(&mut self) -> ProcessId {
+    pub(super) fn ask_about_answer(&mut self, number: usize) -> ReplyId {
+        self.clients.ask(Asked::Answer { number })
+    }
+
+    pub(super) fn any_process(&mut self) -> ProcessId {
         self.rng.usize(..self.processes.len())
     }
 
-    fn ask_process(&mut self, process: ProcessId, input: Input) {
+    pub(super) fn ask_process(&mut self, process: ProcessId, input: Input) {
         if self.processes[process].is_running() && !self.processes[process].is_stopping {
             let now = self.now;
             self.processes[process].hand_in(now, input);
@@ -136,6 +142,7 @@ impl World {
                     return Err(format!("{saga}: somebody was told its end before it had ended"));
                 }
             }
+            Asked::Answer { number } => self.answer_taken(number, result.as_ref().err()),
             Asked::Order { reason } => {
                 if result.is_ok() {
                     self.clients.carried_out.insert(reason);

@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    fn draw_work(&mut self, request: &Request) -> Work {
+    pub(super) fn draw_work(&mut self, request: &Request) -> Work {
         let chaos = self.plan.chaos.clone();
         match request.call.direction {
             _ if self.strikes(chaos.crash) => Work::Dies,

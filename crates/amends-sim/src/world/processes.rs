@@ -358,6 +358,7 @@ impl World {
                 self.model.committed(commit, &self.participants, &mut self.coverage)?;
                 let known = self.model.sagas.get_mut(&commit.saga).expect("it was committed just now");
                 known.owner = incarnation;
+                self.post(commit)?;
             }
             Outcome::Exists { same_input: true, .. } => self.coverage.met("repeated start"),
             Outcome::Exists { same_input: false, .. } => self.coverage.met("key reused with another input"),
