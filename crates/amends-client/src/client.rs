@@ -2,8 +2,9 @@
 //! with the same key gets the same saga.
 
 use crate::types::{
-    AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterQuery, Definition, Event, NewToken, Page,
-    Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
+    AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterGroup, DeadLetterQuery, Definition,
+    Event, GroupQuery, NewToken, Page, Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
+    Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -268,6 +269,14 @@ impl Client {
     /// [`Error::Refused`] where the query is malformed.
     pub async fn dead_letters(&self, query: &DeadLetterQuery) -> Result<Page<DeadLetter>, Error> {
         self.get(&["dead-letters"], query).await
+    }
+
+    /// A page of groups of open dead letters that are alike, those with the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the query is malformed.
+    pub async fn dead_letter_groups(&self, query: &GroupQuery) -> Result<Page<DeadLetterGroup>, Error> {
+        self.get(&["dead-letters", "groups"], query).await
     }
 
     /// One dead letter.

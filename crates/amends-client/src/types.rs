@@ -250,12 +250,17 @@ pub struct DeadLetter {
     /// The step; absent where the whole saga could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// `action`, `compensation` or `saga` (the saga itself could not be read).
+    /// `action`, `compensation`, `probe` or `saga` (the saga itself could not be read).
     pub direction: String,
     /// What is known of the effect.
     pub claim: Claim,
     /// What went wrong last.
     pub error: String,
+    /// What dead letters alike have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The participant of the call that was given up; absent where it was no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
     /// When the machine gave up.
     pub opened_at: String,
     /// When it was settled; absent while it is open.
@@ -307,9 +312,62 @@ pub struct DeadLetterQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(format = "uuid")]
     pub saga: Option<String>,
+    /// Only those of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Only those whose call was this participant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Only those with this fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Only those that were opened longer ago than this: a number with a unit (ms, s, m, h, d), such as `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// The settled ones too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+}
+
+/// Open dead letters that are alike: the same step of the same definition failed in the same way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterGroup {
+    /// What they have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// How many there are.
+    pub count: u64,
+    /// The definition's name.
+    pub definition: String,
+    /// The step; absent where whole sagas could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// `action`, `compensation`, `probe` or `saga`.
+    pub direction: String,
+    /// The participant of the calls that were given up; absent where they were no calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// When the first of them was opened.
+    pub oldest_at: String,
+    /// When the last of them was opened.
+    pub newest_at: String,
+    /// The id of the newest one.
+    pub sample: String,
+    /// What went wrong with that one.
+    pub error: String,
+}
+
+/// Which groups of dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GroupQuery {
     /// Where the page begins: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,

@@ -48,6 +48,9 @@ pub struct Failure {
     pub status: Option<u16>,
     /// One sentence.
     pub message: String,
+    /// What failures alike have in common, where neither status nor message tell: an answer's problem type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// What an answer to an action means.
@@ -203,9 +206,12 @@ impl Failure {
     /// A failure that no status code goes with.
     #[must_use]
     pub fn without_status(message: impl Into<String>) -> Failure {
-        Failure { status: None, message: message.into() }
+        Failure { status: None, message: message.into(), kind: None }
     }
 }
+
+/// The longest that is kept of an answer's problem type, in characters.
+const KIND_CHARS: usize = 200;
 
 /// The problem type by which `amends-idempotency` says that the call was answered before and that the answer was too
 /// large to be kept. Its member `original_status` is the status of that answer.
@@ -235,6 +241,8 @@ impl Response {
             Some(why) => format!("{message} ({why})"),
             None => message,
         };
-        Failure { status: Some(self.status), message }
+        let kind = self.body.get("type").and_then(Value::as_str);
+        let kind = kind.map(|kind| kind.chars().take(KIND_CHARS).collect());
+        Failure { status: Some(self.status), message, kind }
     }
 }

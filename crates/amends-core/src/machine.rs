@@ -15,6 +15,7 @@
 mod apply;
 mod decide;
 mod event;
+mod failure;
 mod identity;
 mod request;
 mod settle;
@@ -25,6 +26,7 @@ mod tests;
 pub use apply::{FoldError, apply, fold};
 pub use decide::{Start, begin, decide};
 pub use event::{Event, Operator, Trouble};
+pub use failure::{FailedAt, failure_fingerprint};
 pub use identity::{Identity, fingerprint, identify};
 pub use request::Request;
 

@@ -7,9 +7,9 @@
 mod state;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Offer,
-    Outcome, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition,
-    StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Forget,
+    GroupQuery, Incarnation, Offer, Outcome, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store,
+    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -111,6 +111,10 @@ impl Views for MemoryStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         Ok(self.state().dead_letters(&query))
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        Ok(self.state().dead_letter_groups(&query))
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -29,9 +29,10 @@ mod writes;
 
 use crate::columns;
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Item,
-    Migration, Offer, Outcome, Patience, PermitRequest, Receive, Received, Record, SagaQuery, Statistics, Store,
-    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Forget,
+    GroupQuery, Incarnation, Item, Migration, Offer, Outcome, Patience, PermitRequest, Receive, Received, Record,
+    SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens,
+    Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -416,6 +417,10 @@ impl Views for PostgresStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         read!(self, link => reads::dead_letters(link, &query))
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        read!(self, link => reads::dead_letter_groups(link, &query))
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -26,9 +26,9 @@ mod writer;
 mod writes;
 
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Forget, Incarnation, Outcome,
-    Receive, Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary,
-    TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Forget,
+    GroupQuery, Incarnation, Outcome, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
+    StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::time::Timestamp;
 use async_trait::async_trait;
@@ -188,6 +188,10 @@ impl Views for SqliteStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         self.readers.perform(move |snapshot| reads::dead_letters(snapshot, &query)).await
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        self.readers.perform(move |snapshot| reads::dead_letter_groups(snapshot, &query)).await
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -4,8 +4,8 @@
 use amends::config::{Config, Sources};
 use amends::server::Server;
 use amends_client::{
-    AuditQuery, Client, DeadLetter, DeadLetterQuery, Decision, Effect, Error, Event, ResolveDeadLetter, Saga,
-    SagaQuery, SagaStatus, StartOptions, StepStatus,
+    AuditQuery, Client, DeadLetter, DeadLetterQuery, Decision, Effect, Error, Event, GroupQuery, ResolveDeadLetter,
+    Saga, SagaQuery, SagaStatus, StartOptions, StepStatus,
 };
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -392,6 +392,39 @@ async fn a_dead_letter_is_shown_and_settled_once() {
     assert_eq!(world.client.dead_letters(&open).await.unwrap().items, []);
     let all = world.client.dead_letters(&DeadLetterQuery { closed: true, ..open }).await.unwrap().items;
     assert_eq!(all.iter().map(|letter| &letter.id).collect::<Vec<_>>(), [&second.id, &letter.id]);
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn dead_letters_that_are_alike_are_one_group() {
+    let world = World::new().await;
+    let ids = [world.start("sticks", "a").await.id, world.start("sticks", "b").await.id];
+    let page = world.client.dead_letter_groups(&GroupQuery::default()).await.unwrap();
+    let [group] = &page.items[..] else { panic!("one group, and not {page:?}") };
+    assert_eq!((group.count, group.definition.as_str()), (2, "sticks"));
+    assert_eq!((group.step.as_deref(), group.participant.as_deref()), (Some("pay"), Some("shop")));
+    assert!(group.sample.starts_with(&ids[1]), "the newest stands for the others");
+    let listed = async |query: DeadLetterQuery| {
+        let page = world.client.dead_letters(&query).await.unwrap();
+        page.items.into_iter().map(|letter| letter.saga).collect::<Vec<_>>()
+    };
+    let all = DeadLetterQuery::default();
+    let newest_first = [ids[1].clone(), ids[0].clone()];
+    let fingerprint = Some(group.fingerprint.clone());
+    assert_eq!(listed(DeadLetterQuery { fingerprint, ..all.clone() }).await, newest_first);
+    assert_eq!(listed(DeadLetterQuery { step: Some("pay".into()), ..all.clone() }).await, newest_first);
+    assert_eq!(listed(DeadLetterQuery { participant: Some("shop".into()), ..all.clone() }).await, newest_first);
+    // They have an age as soon as a millisecond is over.
+    let old = DeadLetterQuery { older_than: Some("1ms".into()), ..all.clone() };
+    timeout(PATIENCE, async { while listed(old.clone()).await != newest_first {} }).await.unwrap();
+    for nothing in [
+        DeadLetterQuery { fingerprint: Some("0".repeat(16)), ..all.clone() },
+        DeadLetterQuery { step: Some("ship".into()), ..all.clone() },
+        DeadLetterQuery { participant: Some("bank".into()), ..all.clone() },
+        DeadLetterQuery { older_than: Some("1h".into()), ..all },
+    ] {
+        assert_eq!(listed(nothing.clone()).await, [""; 0], "{nothing:?}");
+    }
     world.server.stop().await.unwrap();
 }
 

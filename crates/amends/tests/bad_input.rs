@@ -522,6 +522,7 @@ async fn queries() {
         case("a status in capitals", "GET /v1/sagas?status=Running", 400, "bad-query"),
         case("a parameter twice", "GET /v1/sagas?status=running&status=stuck", 400, "bad-query"),
         case("no boolean", "GET /v1/dead-letters?closed=perhaps", 400, "bad-query"),
+        case("no age", "GET /v1/dead-letters?older_than=soon", 400, "bad-query").says("older_than"),
         case("dead letters of no saga", "GET /v1/dead-letters?saga=1", 400, "bad-id"),
         case("audit of no saga", "GET /v1/audit?saga=1", 400, "bad-id"),
         case("no id", "GET /v1/sagas/1", 400, "bad-id").says("UUID"),
@@ -536,7 +537,7 @@ async fn queries() {
             .header("last-event-id", "-1"),
         case("too many events", "GET /v1/sagas/{waits}/events?limit=1001", 400, "bad-query"),
     ];
-    for list in ["sagas", "dead-letters", "audit", "sagas/{waits}/events"] {
+    for list in ["sagas", "dead-letters", "dead-letters/groups", "audit", "sagas/{waits}/events"] {
         let get = |name, query, status, problem| case(name, &format!("GET /v1/{list}?{query}"), status, problem);
         cases.extend([
             get("an unknown parameter", "limt=1", 400, "bad-query").says("limt"),
@@ -550,7 +551,7 @@ async fn queries() {
             get("a cursor too long", "cursor=s000000000000000000000000000000000000", 400, "bad-cursor"),
         ]);
     }
-    for list in ["sagas", "dead-letters", "audit"] {
+    for list in ["sagas", "dead-letters", "dead-letters/groups", "audit"] {
         cases.push(case("limit 501", &format!("GET /v1/{list}?limit=501"), 400, "bad-query").says("1 to 500"));
     }
     world.check(cases).await;

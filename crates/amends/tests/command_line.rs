@@ -37,7 +37,7 @@ const DEFINITIONS: [(&str, &str); 4] = [
 ];
 
 /// Every command that has a help.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "",
     "serve",
     "demo",
@@ -53,6 +53,7 @@ const COMMANDS: [&str; 29] = [
     "fail",
     "dead-letters",
     "dead-letters list",
+    "dead-letters groups",
     "dead-letters show",
     "dead-letters retry",
     "dead-letters resolve",

@@ -75,7 +75,8 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         }
         Command::Fail { step, reason } => {
             draft.expect_waiting(*step)?;
-            draft.wait_failed(*step, format!("failed from outside: {reason}"));
+            let failure = Failure::without_status(format!("failed from outside: {reason}"));
+            draft.wait_failed(*step, Failure { kind: Some("failed from outside".into()), ..failure });
         }
         Command::Cancel(operator) => draft.cancel(operator)?,
         Command::Pause(operator) => draft.pause(operator)?,
@@ -159,7 +160,7 @@ impl<'a> Draft<'a> {
         if matches!(self.state(step), StepState::Sleeping { .. }) {
             self.emit(Event::SleepEnded { step });
         } else {
-            self.wait_failed(step, "nobody completed it in time".into());
+            self.wait_failed(step, Failure::without_status("nobody completed it in time"));
         }
         true
     }
@@ -668,8 +669,7 @@ impl<'a> Draft<'a> {
 
     // --- Time, and beginning again ---------------------------------------------------------------------------
 
-    fn wait_failed(&mut self, step: StepIndex, message: String) {
-        let failure = Failure::without_status(message);
+    fn wait_failed(&mut self, step: StepIndex, failure: Failure) {
         if self.saga.can_turn_back(self.definition) {
             let reason = format!("step {} did not come about: {}", self.name(step), failure.message);
             self.emit(Event::WaitFailed { step, failure });

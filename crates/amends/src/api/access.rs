@@ -41,6 +41,7 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("PUT", "/v1/definitions/{name}", Needs(Admin)),
     ("GET", "/v1/definitions/{name}/versions/{version}", Needs(Viewer)),
     ("GET", "/v1/dead-letters", Needs(Viewer)),
+    ("GET", "/v1/dead-letters/groups", Needs(Viewer)),
     ("GET", "/v1/dead-letters/{id}", Needs(Viewer)),
     ("POST", "/v1/dead-letters/{id}/retry", Needs(Operator)),
     ("POST", "/v1/dead-letters/{id}/resolve", Needs(Operator)),

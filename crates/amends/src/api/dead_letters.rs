@@ -5,9 +5,13 @@ use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::reading::Turn;
 use super::{Shared, sagas, wire};
-use amends_client::{DeadLetter, DeadLetterQuery, Decision, Effect, Page, Problem, Reason, ResolveDeadLetter};
+use amends_client::{
+    DeadLetter, DeadLetterGroup, DeadLetterQuery, Decision, Effect, GroupQuery, Page, Problem, Reason,
+    ResolveDeadLetter,
+};
 use amends_core::machine::{Operator, Settlement};
 use amends_core::text::shortened;
+use amends_core::time::{Timestamp, parse_duration};
 use amends_engine::Order;
 use amends_store as store;
 use axum::Json;
@@ -34,15 +38,47 @@ pub(crate) async fn list(
     _turn: Turn,
 ) -> Result<Json<Page<DeadLetter>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;
+    let opened_before = match query.older_than.as_deref().map(age_ms).transpose()? {
+        Some(age_ms) => Some(Timestamp(app.store.time().await?.0.saturating_sub(age_ms))),
+        None => None,
+    };
     let asked = store::DeadLetterQuery {
         definition: query.definition,
         saga: query.saga.as_deref().map(saga_id).transpose()?,
+        step: query.step,
+        participant: query.participant,
+        fingerprint: query.fingerprint,
+        opened_before,
         closed: query.closed,
         before: List::DeadLetters.number(query.cursor.as_deref())?,
         limit: limit + 1,
     };
     let letters = app.store.dead_letters(asked).await?;
     Ok(Json(cursor::page(List::DeadLetters, limit, letters, |letter| letter.place.into(), wire::dead_letter)))
+}
+
+/// Open dead letters, those alike together
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters/groups",
+    operation_id = "list_dead_letter_groups",
+    tag = "dead letters",
+    params(GroupQuery),
+    responses(
+        (status = 200, description = "A page of groups, those with the newest dead letters first",
+            body = Page<DeadLetterGroup>),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn groups(
+    State(app): State<Shared>,
+    Parameters(query): Parameters<GroupQuery>,
+    _turn: Turn,
+) -> Result<Json<Page<DeadLetterGroup>>, ApiProblem> {
+    let limit = cursor::limit(query.limit)?;
+    let before = List::Groups.number(query.cursor.as_deref())?;
+    let groups = app.store.dead_letter_groups(store::GroupQuery { before, limit: limit + 1 }).await?;
+    Ok(Json(cursor::page(List::Groups, limit, groups, |group| group.sample.place.into(), wire::dead_letter_group)))
 }
 
 /// One dead letter
@@ -159,6 +195,14 @@ pub(crate) async fn skip(
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<DeadLetter>, ApiProblem> {
     settle(&app, &id, Settlement::Skip, actor.because(&reason)?).await
+}
+
+/// Milliseconds.
+fn age_ms(text: &str) -> Result<u64, ApiProblem> {
+    parse_duration(text).map_err(|_| {
+        let detail = "`older_than` must be a number with a unit (ms, s, m, h, d), such as `2h`";
+        ApiProblem::new(problem::BAD_QUERY, detail)
+    })
 }
 
 async fn settle(

@@ -60,6 +60,7 @@ fn endpoints() -> OpenApiRouter<Shared> {
         .routes(routes!(definitions::put, definitions::get))
         .routes(routes!(definitions::version))
         .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::groups))
         .routes(routes!(dead_letters::get))
         .routes(routes!(dead_letters::retry))
         .routes(routes!(dead_letters::resolve))

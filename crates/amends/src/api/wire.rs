@@ -140,10 +140,29 @@ pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
             _ => wire::Claim::Unknown,
         },
         error: letter.error,
+        fingerprint: letter.fingerprint,
+        participant: letter.participant,
         opened_at: letter.opened_at.to_string(),
         closed_at,
         resolution,
         decisions: Vec::new(),
+    }
+}
+
+/// Dead letters that are alike.
+pub(crate) fn dead_letter_group(group: store::DeadLetterGroup) -> wire::DeadLetterGroup {
+    let store::DeadLetterGroup { count, oldest_at, newest_at, sample } = group;
+    wire::DeadLetterGroup {
+        fingerprint: sample.fingerprint,
+        count,
+        definition: sample.definition,
+        step: sample.step,
+        direction: sample.direction,
+        participant: sample.participant,
+        oldest_at: oldest_at.to_string(),
+        newest_at: newest_at.to_string(),
+        sample: sample.id,
+        error: sample.error,
     }
 }
 

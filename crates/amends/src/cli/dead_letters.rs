@@ -5,7 +5,7 @@ use super::sagas::say_more;
 use super::show::Background;
 use super::start::json;
 use super::{Outcome, output, show};
-use amends_client::{Client, DeadLetter, DeadLetterQuery, Effect, ResolveDeadLetter};
+use amends_client::{Client, DeadLetter, DeadLetterQuery, Effect, GroupQuery, ResolveDeadLetter};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,6 +15,8 @@ use std::process::ExitCode;
 pub(super) enum DeadLettersCommand {
     /// List dead letters, newest first
     List(ListArgs),
+    /// List open dead letters, those alike together
+    Groups(GroupsArgs),
     /// Show a dead letter, and what can be done about it
     Show(ShowArgs),
     /// Make the call again, with the same key and a fresh budget of attempts
@@ -34,9 +36,34 @@ pub(super) struct ListArgs {
     /// Only those of this saga
     #[arg(long, value_name = "ID")]
     saga: Option<String>,
+    /// Only those of this step
+    #[arg(long, value_name = "NAME")]
+    step: Option<String>,
+    /// Only those whose call was this participant's
+    #[arg(long, value_name = "NAME")]
+    participant: Option<String>,
+    /// Only those with this fingerprint, as `groups` shows it
+    #[arg(long, value_name = "DIGITS")]
+    fingerprint: Option<String>,
+    /// Only those that were opened longer ago than this, such as 2h
+    #[arg(long, value_name = "AGE")]
+    older_than: Option<String>,
     /// The settled ones too
     #[arg(long)]
     closed: bool,
+    /// How many, 1 to 500
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+    limit: Option<u32>,
+    /// Go on where an earlier list ended
+    #[arg(long)]
+    cursor: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Which groups to list.
+#[derive(Args, Debug)]
+pub(super) struct GroupsArgs {
     /// How many, 1 to 500
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
@@ -97,6 +124,7 @@ enum EffectArg {
 pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
     match command {
         DeadLettersCommand::List(arguments) => list(arguments).await,
+        DeadLettersCommand::Groups(arguments) => groups(arguments).await,
         DeadLettersCommand::Show(ShowArgs { id, remote }) => {
             let client = remote.client()?;
             let letter = client.dead_letter(&id).await?;
@@ -116,12 +144,26 @@ pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
 }
 
 async fn list(arguments: ListArgs) -> Outcome {
-    let ListArgs { definition, saga, closed, limit, cursor, remote } = arguments;
-    let page = remote.client()?.dead_letters(&DeadLetterQuery { definition, saga, closed, cursor, limit }).await?;
+    let ListArgs { definition, saga, step, participant, fingerprint, older_than, closed, limit, cursor, remote } =
+        arguments;
+    let query = DeadLetterQuery { definition, saga, step, participant, fingerprint, older_than, closed, cursor, limit };
+    let page = remote.client()?.dead_letters(&query).await?;
     if remote.json {
         output::print_json(&page)?;
     } else {
         output::print(&show::dead_letters(&page.items, Timestamp::now()))?;
+        say_more(page.next.as_deref());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn groups(arguments: GroupsArgs) -> Outcome {
+    let GroupsArgs { limit, cursor, remote } = arguments;
+    let page = remote.client()?.dead_letter_groups(&GroupQuery { cursor, limit }).await?;
+    if remote.json {
+        output::print_json(&page)?;
+    } else {
+        output::print(&show::dead_letter_groups(&page.items, Timestamp::now()))?;
         say_more(page.next.as_deref());
     }
     Ok(ExitCode::SUCCESS)

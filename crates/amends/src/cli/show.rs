@@ -4,7 +4,8 @@
 use super::output::plain;
 use super::table::{Cell, lay_out};
 use amends_client::{
-    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+    AuditEntry, Claim, DeadLetter, DeadLetterGroup, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus,
+    Token,
 };
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -137,6 +138,29 @@ pub(super) fn dead_letters(letters: &[DeadLetter], now: Timestamp) -> String {
     };
     let rows: Vec<Vec<Cell>> = letters.iter().map(row).collect();
     lay_out(&["ID", "STATE", "DEFINITION", "KEY", "STEP", "CALL", "EFFECT", "OPENED", "ERROR"], &rows, 0)
+}
+
+/// Groups of dead letters that are alike.
+pub(super) fn dead_letter_groups(groups: &[DeadLetterGroup], now: Timestamp) -> String {
+    if groups.is_empty() {
+        return "no open dead letters\n".to_owned();
+    }
+    let row = |group: &DeadLetterGroup| {
+        vec![
+            Cell::from(&group.fingerprint),
+            Cell::from(group.count.to_string()),
+            Cell::from(&group.definition),
+            Cell::from(group.step.as_deref().unwrap_or_default()),
+            Cell::from(&group.direction),
+            Cell::from(group.participant.as_deref().unwrap_or_default()),
+            Cell::from(relative(&group.oldest_at, now)),
+            Cell::from(relative(&group.newest_at, now)),
+            Cell::from(&group.error),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = groups.iter().map(row).collect();
+    let heads = ["FINGERPRINT", "COUNT", "DEFINITION", "STEP", "CALL", "PARTICIPANT", "OLDEST", "NEWEST", "ERROR"];
+    lay_out(&heads, &rows, 0)
 }
 
 /// What belongs to a dead letter: its step, and the step's history.

@@ -1,7 +1,8 @@
 use super::show::{self, Background};
 use super::table::{Cell, lay_out};
 use amends_client::{
-    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+    AuditEntry, Claim, DeadLetter, DeadLetterGroup, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus,
+    Token,
 };
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
@@ -55,10 +56,27 @@ fn letter() -> DeadLetter {
         direction: "compensation".into(),
         claim: Claim::Done,
         error: "answered 403: refunds are closed at night".into(),
+        fingerprint: "55e6a5d073714260".into(),
+        participant: Some("payment".into()),
         opened_at: "2026-03-01T02:58:30.000Z".into(),
         closed_at: None,
         resolution: None,
         decisions: vec![Decision::Retry, Decision::Undone, Decision::Skip],
+    }
+}
+
+fn group() -> DeadLetterGroup {
+    DeadLetterGroup {
+        fingerprint: "55e6a5d073714260".into(),
+        count: 4012,
+        definition: "order-fulfilment".into(),
+        step: Some("charge-payment".into()),
+        direction: "compensation".into(),
+        participant: Some("payment".into()),
+        oldest_at: "2026-02-28T23:00:00.000Z".into(),
+        newest_at: "2026-03-01T02:58:30.000Z".into(),
+        sample: format!("{ID}.14"),
+        error: "answered 403: refunds are closed at night".into(),
     }
 }
 
@@ -186,8 +204,11 @@ fn lists() {
         step: None,
         reason: "the warehouse moves".into(),
     };
-    let text = [show::sagas(&sagas, now()), show::dead_letters(&[letter()], now()), show::audit(&[entry])].join("\n");
+    let letters = show::dead_letters(&[letter()], now());
+    let groups = show::dead_letter_groups(&[group()], now());
+    let text = [show::sagas(&sagas, now()), letters, groups, show::audit(&[entry])].join("\n");
     insta::assert_snapshot!(seen(&text));
+    assert_eq!(show::dead_letter_groups(&[], now()), "no open dead letters\n");
     assert_eq!(show::sagas(&[], now()), "no sagas\n");
 }
 
@@ -231,6 +252,7 @@ fn what_comes_from_elsewhere_cannot_steer_the_terminal() {
         show::saga(&saga, std::slice::from_ref(&letter), now()),
         show::dead_letter(&letter, None, now()),
         show::dead_letters(&[letter], now()),
+        show::dead_letter_groups(&[DeadLetterGroup { error: hostile.into(), ..group() }], now()),
         show::event(&event, now()),
         show::outcome(&saga, now()),
         format!("{failure:?}"),
