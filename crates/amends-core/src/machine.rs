@@ -17,6 +17,7 @@ mod decide;
 mod event;
 mod failure;
 mod identity;
+mod prospect;
 mod request;
 mod settle;
 
@@ -28,7 +29,8 @@ pub use decide::{Start, begin, decide};
 pub use event::{Event, Operator, Trouble};
 pub use failure::{FailedAt, failure_fingerprint};
 pub use identity::{Identity, fingerprint, identify};
-pub use request::Request;
+pub use prospect::{Prospect, foresee};
+pub use request::{Request, request_of};
 
 use crate::answer::{Answer, Failure};
 use crate::definition::{Definition, Kind, StepIndex};
@@ -100,8 +102,22 @@ pub struct Step {
     pub output: Arc<Value>,
     /// Whether some attempt may have taken effect and no later answer has settled it.
     pub uncertain: bool,
+    /// Whether the outcome of some attempt was ever unknown. Whatever was learned since, its request may still arrive.
+    pub may_arrive: bool,
+    /// What a person has put in the place of the action's body, if anybody did.
+    pub edit: Option<Edit>,
     /// What went wrong last.
     pub error: Option<Failure>,
+}
+
+/// Another body for a step's action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The body.
+    pub body: Arc<Value>,
+    /// Which body this is: the definition's is the first one. The step's keys are of the same generation, because a key
+    /// stands for one request.
+    pub generation: u32,
 }
 
 /// Where a step stands.
@@ -299,6 +315,11 @@ pub enum Command {
 pub enum Settlement {
     /// Try again, with the same key and a fresh budget.
     Retry,
+    /// Try again with another body, under another key and with a fresh budget.
+    Edit {
+        /// The body.
+        body: Arc<Value>,
+    },
     /// The effect is there.
     Done {
         /// The step's output for the steps after it.
@@ -308,6 +329,8 @@ pub enum Settlement {
     Undone,
     /// Leave the step as it is and go on.
     Skip,
+    /// Undo what the saga did, this step too if it may have happened.
+    TurnAround,
 }
 
 /// What a command comes to.

@@ -2,7 +2,7 @@
 //! is an error of whoever stored it, for events come from disk.
 
 use super::{
-    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing,
+    Claim, Death, Direction, Edit, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing,
 };
 use crate::definition::Definition;
 use crate::time::Timestamp;
@@ -137,7 +137,7 @@ fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) ->
             S::Dead(Death { direction: *direction, claim: *claim, letter: sequence })
         }
         (Event::DeadLetterSettled { letter, settlement, .. }, S::Dead(death)) if death.letter == *letter => {
-            settled(death, settlement, at)
+            settled(death, settlement, at)?
         }
         _ => return None,
     })
@@ -161,10 +161,10 @@ fn can_die(state: &StepState, direction: Direction) -> bool {
     }
 }
 
-/// Where a settlement leads. What is retried begins anew, and its turn comes at once.
-fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> StepState {
-    match (settlement, death.direction) {
-        (Settlement::Retry, Direction::Action) => StepState::Reopened,
+/// Where a settlement leads; `None` where it does not fit. What is retried begins anew, and its turn comes at once.
+fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> Option<StepState> {
+    Some(match (settlement, death.direction) {
+        (Settlement::Retry | Settlement::Edit { .. }, Direction::Action) => StepState::Reopened,
         (Settlement::Retry, Direction::Probe) => StepState::ProbeDue { inquiry: Inquiry { since: at, spent: 0 }, at },
         (Settlement::Retry, Direction::Compensation) => match death.claim {
             Claim::Done | Claim::Undone => StepState::Done,
@@ -174,7 +174,13 @@ fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> StepState {
         (Settlement::Undone, Direction::Action | Direction::Probe) => StepState::Refused,
         (Settlement::Undone, Direction::Compensation) => StepState::Compensated,
         (Settlement::Skip, _) => StepState::Skipped,
-    }
+        (Settlement::TurnAround, Direction::Action | Direction::Probe) => match death.claim {
+            Claim::Undone => StepState::Refused,
+            Claim::Done | Claim::Unknown => StepState::Unknown,
+        },
+        (Settlement::Edit { .. }, Direction::Probe | Direction::Compensation)
+        | (Settlement::TurnAround, Direction::Compensation) => return None,
+    })
 }
 
 impl Saga {
@@ -206,12 +212,19 @@ impl Step {
             compensation_attempts: 0,
             output: Arc::new(Value::Null),
             uncertain: false,
+            may_arrive: false,
+            edit: None,
             error: None,
         }
     }
 
     /// Keeps what an event says besides the state it leads to.
     fn note(&mut self, event: &Event) {
+        self.note_alone(event);
+        self.may_arrive |= self.uncertain;
+    }
+
+    fn note_alone(&mut self, event: &Event) {
         match event {
             Event::ActionStarted { attempt, .. } => self.attempts = *attempt,
             Event::ActionDone { output, .. } | Event::WaitCompleted { output, .. } => {
@@ -277,8 +290,17 @@ impl Step {
                 self.error = None;
             }
             Settlement::Undone => self.uncertain = false,
-            Settlement::Retry | Settlement::Skip => {}
+            Settlement::Edit { body } => {
+                let generation = self.generation() + 1;
+                self.edit = Some(Edit { body: body.clone(), generation });
+            }
+            Settlement::Retry | Settlement::Skip | Settlement::TurnAround => {}
         }
+    }
+
+    /// Of which generation the step's keys are, from 1.
+    pub(super) fn generation(&self) -> u32 {
+        self.edit.as_ref().map_or(1, |edit| edit.generation)
     }
 
     /// What turning back means for a step: what has not begun is left out, and what waits for another attempt

@@ -216,7 +216,7 @@ impl<'a> Draft<'a> {
     /// What the step's next attempt sends; nothing for a step that does not call.
     fn render_action(&self, step: StepIndex) -> Result<Option<Request>, String> {
         let Some(work) = self.definition.steps[step].call() else { return Ok(None) };
-        let request = request::action(self.definition, &self.saga, work).map_err(|error| error.to_string())?;
+        let request = request::action(self.definition, &self.saga, step, work).map_err(|error| error.to_string())?;
         if let StepState::ActionDue { trial, .. } = self.state(step)
             && request.digest() != trial.digest
         {

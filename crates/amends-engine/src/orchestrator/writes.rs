@@ -101,6 +101,8 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 Settlement::Done { .. } => "resolve as done",
                 Settlement::Undone => "resolve as undone",
                 Settlement::Skip => "skip",
+                Settlement::Edit { .. } => "edit",
+                Settlement::TurnAround => "turn around",
             };
             let resolution = format!("{action}, by {}: {}", operator.actor, operator.reason);
             writes.push(Write::CloseDeadLetter { id: letter_id(decided.saga.id, *letter), resolution, at });

@@ -315,6 +315,11 @@ impl World {
         let done = Settlement::Done { output: Arc::new(json!("by hand")) };
         let settlement = match direction {
             Direction::Action | Direction::Probe if effect.net() > 0 => done,
+            // The machine itself is to know where these are safe.
+            Direction::Action if is_forward && self.rng.u8(..4) == 0 => {
+                Settlement::Edit { body: Arc::new(json!({ "key": "edited", "order": self.clients.orders })) }
+            }
+            Direction::Action | Direction::Probe if is_forward && self.rng.u8(..4) == 0 => Settlement::TurnAround,
             Direction::Action if is_forward && (claim == Claim::Undone || !turns_back) && self.rng.bool() => {
                 Settlement::Retry
             }
@@ -324,11 +329,11 @@ impl World {
             Direction::Compensation if can_be_undone && (effect.net() > 0 || self.rng.bool()) => Settlement::Retry,
             Direction::Compensation => Settlement::Undone,
         };
-        if settlement == Settlement::Undone {
+        if matches!(settlement, Settlement::Undone | Settlement::TurnAround) {
             if self.processes.iter().any(Process::is_frozen) {
                 return None;
             }
-            if direction == Direction::Compensation {
+            if settlement == Settlement::Undone && direction == Direction::Compensation {
                 self.participants.undo_by_hand(&key);
             }
         }

@@ -1,7 +1,6 @@
 //! What the engine and the store know, as it goes over the wire.
 
 use amends_client as wire;
-use amends_core::idempotency::action_key;
 use amends_core::lint;
 use amends_core::machine::{self, Command, Event, Moment, Operator, Phase, Settlement, Status, StepState, StepStatus};
 use amends_core::time::Timestamp;
@@ -46,7 +45,7 @@ fn step(snapshot: &Snapshot, index: usize) -> wire::Step {
         status: step_status(step.status()),
         attempts: step.attempts,
         compensation_attempts: step.compensation_attempts,
-        idempotency_key: written.call().map(|_| action_key(&snapshot.saga.key, snapshot.id, &written.name)),
+        idempotency_key: written.call().map(|_| snapshot.saga.action_key(&snapshot.definition, index)),
         output: step.output.as_ref().clone(),
         error: step.error.as_ref().map(|failure| failure.message.clone()),
         next_at: next_at.map(|at| at.to_string()),

@@ -227,7 +227,7 @@ fn policies_are_kept(definition: &Definition, history: &[(Timestamp, Event)]) {
                 let allowed = definition.steps[*step].compensation().expect("it is compensated").retry.attempts;
                 assert!(compensations[*step] < allowed, "step {step}: more compensations than allowed");
             }
-            Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => {
+            Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
                 (actions[*step], probes[*step], compensations[*step]) = (0, 0, 0);
             }
             // A probe's answer begins the count anew if the action is tried again.
@@ -247,7 +247,7 @@ fn digests_are_stable(history: &[(Timestamp, Event)]) {
                 assert!(known.is_none_or(|(_, first)| first == digest), "step {step} sends another request");
                 digests.push((*step, digest));
             }
-            Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => {
+            Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
                 digests.retain(|(other, _)| other != step);
             }
             _ => {}
@@ -266,7 +266,9 @@ pub fn at_most_once_is_kept(definition: &Definition, history: &[(Timestamp, Even
                 doubtful[*step] = true;
             }
             Event::ActionFailed { step, trouble: Trouble::NotDone | Trouble::Withdrawn, .. }
-            | Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => doubtful[*step] = false,
+            | Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
+                doubtful[*step] = false;
+            }
             _ => {}
         }
     }

@@ -103,6 +103,8 @@ fn command(stage: &mut Stage, word: &str) -> Command {
         ("done", name) => settle(stage, name, Settlement::Done { output: Arc::new(json!({ "of": name })) }),
         ("undone", name) => settle(stage, name, Settlement::Undone),
         ("skip", name) => settle(stage, name, Settlement::Skip),
+        ("around", name) => settle(stage, name, Settlement::TurnAround),
+        ("edit", name) => settle(stage, name, Settlement::Edit { body: Arc::new(json!({ "edited": name })) }),
         _ => panic!("`{word}` is no command"),
     }
 }
@@ -234,5 +236,7 @@ fn describe_settlement(settlement: &Settlement) -> &'static str {
         Settlement::Done { .. } => "done",
         Settlement::Undone => "undone",
         Settlement::Skip => "skip",
+        Settlement::TurnAround => "around",
+        Settlement::Edit { .. } => "edit",
     }
 }
