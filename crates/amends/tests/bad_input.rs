@@ -491,6 +491,8 @@ async fn dead_letters() {
         ("retry", r#"{"reason": "a test"}"#),
         ("skip", r#"{"reason": "a test"}"#),
         ("resolve", r#"{"reason": "a test", "effect": "undone"}"#),
+        ("edit", r#"{"reason": "a test", "body": {}}"#),
+        ("turn-around", r#"{"reason": "a test"}"#),
     ] {
         let settle = |name, id, status, problem| {
             case(name, &format!("POST /v1/dead-letters/{id}/{way}"), status, problem).json(body)
@@ -498,6 +500,10 @@ async fn dead_letters() {
         cases.extend([
             settle("malformed", "x", 400, "bad-id"),
             settle("unknown", "{sticks}.99", 404, "unknown-dead-letter"),
+            case("no boolean", &format!("POST /v1/dead-letters/{{letter}}/{way}?dry_run=perhaps"), 400, "bad-query")
+                .json(body),
+            case("no such parameter", &format!("POST /v1/dead-letters/{{letter}}/{way}?dryrun=true"), 400, "bad-query")
+                .json(body),
             settle("settled already", "{old-letter}", 409, "conflict").says("settled at"),
             case("no reason", &format!("POST /v1/dead-letters/{{letter}}/{way}"), 400, "bad-body").json("{}"),
             case("no body", &format!("POST /v1/dead-letters/{{letter}}/{way}"), 415, "unsupported-media-type"),

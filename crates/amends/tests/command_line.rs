@@ -37,7 +37,7 @@ const DEFINITIONS: [(&str, &str); 4] = [
 ];
 
 /// Every command that has a help.
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 32] = [
     "",
     "serve",
     "demo",
@@ -58,6 +58,8 @@ const COMMANDS: [&str; 30] = [
     "dead-letters retry",
     "dead-letters resolve",
     "dead-letters skip",
+    "dead-letters edit",
+    "dead-letters turn-around",
     "audit",
     "token",
     "token create",

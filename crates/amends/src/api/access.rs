@@ -46,6 +46,8 @@ pub const ROUTES: &[(&str, &str, Access)] = &[
     ("POST", "/v1/dead-letters/{id}/retry", Needs(Operator)),
     ("POST", "/v1/dead-letters/{id}/resolve", Needs(Operator)),
     ("POST", "/v1/dead-letters/{id}/skip", Needs(Operator)),
+    ("POST", "/v1/dead-letters/{id}/edit", Needs(Operator)),
+    ("POST", "/v1/dead-letters/{id}/turn-around", Needs(Operator)),
     ("GET", "/v1/tokens", Needs(Admin)),
     ("POST", "/v1/tokens", Needs(Admin)),
     ("DELETE", "/v1/tokens/{id}", Needs(Admin)),

@@ -4,12 +4,12 @@ use super::cursor::{self, List};
 use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::reading::Turn;
-use super::{Shared, sagas, wire};
+use super::{Shared, plan, sagas, wire};
 use amends_client::{
-    DeadLetter, DeadLetterGroup, DeadLetterQuery, Decision, Effect, GroupQuery, Page, Problem, Reason,
-    ResolveDeadLetter,
+    DeadLetter, DeadLetterGroup, DeadLetterOrPlan, DeadLetterQuery, Decision, DryRun, EditDeadLetter, Effect,
+    GroupQuery, Page, Problem, Reason, ResolveDeadLetter,
 };
-use amends_core::machine::{Operator, Settlement};
+use amends_core::machine::{Command, Operator, Settlement};
 use amends_core::text::shortened;
 use amends_core::time::{Timestamp, parse_duration};
 use amends_engine::Order;
@@ -99,15 +99,23 @@ pub(crate) async fn get(
 ) -> Result<Json<DeadLetter>, ApiProblem> {
     let id = LetterId::parse(&id)?;
     let letter = wire::dead_letter(find(&app, &id).await?);
+    // A saga that cannot be read is what the letter is about then, so that is no error.
+    let Ok((snapshot, history)) = app.read(id.saga).await else {
+        let decisions = if letter.closed_at.is_none() { vec![Decision::Retry] } else { Vec::new() };
+        return Ok(Json(DeadLetter { decisions, ..letter }));
+    };
+    let step = letter.step.as_deref().and_then(|step| snapshot.definition.step(step));
+    let events = (1..).zip(&history).filter(|(_, (_, event))| step.is_some() && event.step() == step);
+    let attempts = events.map(|(sequence, (at, event))| wire::event(&snapshot, sequence, *at, event)).collect();
+    let death = snapshot.saga.dead().find(|(_, death)| death.letter == id.number);
     let decisions = match (&letter.closed_at, &letter.step) {
         (Some(_), _) => Vec::new(),
-        // The saga could not be read: there is nothing to ask the machine about.
         (None, None) => vec![Decision::Retry],
-        (None, Some(_)) => {
-            app.read(id.saga).await.map(|(snapshot, _)| wire::decisions(&snapshot, id.number)).unwrap_or_default()
-        }
+        (None, Some(_)) => wire::decisions(&snapshot, id.number),
     };
-    Ok(Json(DeadLetter { decisions, ..letter }))
+    let call = death.and_then(|(step, death)| plan::call(&snapshot, step, death.direction));
+    let saga_status = Some(wire::status(snapshot.saga.status()));
+    Ok(Json(DeadLetter { decisions, saga_status, call, attempts, ..letter }))
 }
 
 /// Try the call again, with a fresh budget of attempts and the same key
@@ -119,10 +127,11 @@ pub(crate) async fn get(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -130,10 +139,11 @@ pub(crate) async fn get(
 pub(crate) async fn retry(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
-    settle(&app, &id, Settlement::Retry, actor.because(&reason)?).await
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Retry, actor.because(&reason)?, dry_run).await
 }
 
 /// Say what is the case, as found out elsewhere
@@ -145,10 +155,11 @@ pub(crate) async fn retry(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = ResolveDeadLetter,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -156,9 +167,10 @@ pub(crate) async fn retry(
 pub(crate) async fn resolve(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(resolution): JsonOf<ResolveDeadLetter>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
     let operator = actor.because(&resolution.reason)?;
     let settlement = match (resolution.effect, resolution.output) {
         (Effect::Done, output) => Settlement::Done { output: Arc::new(sagas::checked_output(output)?) },
@@ -168,7 +180,7 @@ pub(crate) async fn resolve(
             return Err(ApiProblem::new(problem::BAD_BODY, detail));
         }
     };
-    settle(&app, &id, settlement, operator).await
+    settle(&app, &id, settlement, operator, dry_run).await
 }
 
 /// Leave the step as it is and let the saga go on without it
@@ -180,10 +192,11 @@ pub(crate) async fn resolve(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -191,10 +204,68 @@ pub(crate) async fn resolve(
 pub(crate) async fn skip(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
-    settle(&app, &id, Settlement::Skip, actor.because(&reason)?).await
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Skip, actor.because(&reason)?, dry_run).await
+}
+
+/// Try the action again with another body, under another key
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/edit",
+    operation_id = "edit_dead_letter",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
+    ),
+    request_body = EditDeadLetter,
+    responses(
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
+        (status = 409, description = "It is not open any more, or the step may have happened", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn edit(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
+    actor: Actor,
+    JsonOf(EditDeadLetter { body, reason }): JsonOf<EditDeadLetter>,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Edit { body: Arc::new(plan::checked_body(body)?) }, actor.because(&reason)?, dry_run)
+        .await
+}
+
+/// Undo what the saga did, this step too if it may have happened
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/turn-around",
+    operation_id = "turn_around_dead_letter",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
+    ),
+    request_body = Reason,
+    responses(
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
+        (status = 409, description = "It is not open any more, or the saga is past its point of no return", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn turn_around(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
+    actor: Actor,
+    JsonOf(Reason { reason }): JsonOf<Reason>,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::TurnAround, actor.because(&reason)?, dry_run).await
 }
 
 /// Milliseconds.
@@ -210,15 +281,25 @@ async fn settle(
     id: &str,
     settlement: Settlement,
     operator: Operator,
-) -> Result<Json<DeadLetter>, ApiProblem> {
+    DryRun { dry_run }: DryRun,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
     let id = LetterId::parse(id)?;
     let letter = find(app, &id).await?;
     if let Some((at, resolution)) = letter.closed {
         let detail = format!("the dead letter was settled at {at}: {resolution}; look at the saga as it is now");
         return Err(ApiProblem::new(problem::CONFLICT, detail));
     }
+    if dry_run {
+        if letter.step.is_none() {
+            let detail = "the saga as a whole could not be read, so nobody can tell what would come of it";
+            return Err(ApiProblem::new(problem::CONFLICT, detail));
+        }
+        let command = Command::Settle { letter: id.number, settlement, operator };
+        return Ok(Json(DeadLetterOrPlan::Plan(plan::foresee(app, id.saga, &command).await?)));
+    }
     app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator }).await?;
-    find(app, &id).await.map(|letter| Json(wire::dead_letter(letter)))
+    let settled = wire::dead_letter(find(app, &id).await?);
+    Ok(Json(DeadLetterOrPlan::Settled(Box::new(settled))))
 }
 
 async fn find(app: &Shared, id: &LetterId) -> Result<store::DeadLetter, ApiProblem> {

@@ -65,6 +65,8 @@ fn endpoints() -> OpenApiRouter<Shared> {
         .routes(routes!(dead_letters::retry))
         .routes(routes!(dead_letters::resolve))
         .routes(routes!(dead_letters::skip))
+        .routes(routes!(dead_letters::edit))
+        .routes(routes!(dead_letters::turn_around))
         .routes(routes!(audit::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))

@@ -101,9 +101,11 @@ pub(crate) fn summary(summary: store::Summary) -> wire::SagaSummary {
 pub(crate) fn decisions(snapshot: &Snapshot, letter: u64) -> Vec<wire::Decision> {
     let settlements = [
         (wire::Decision::Retry, Settlement::Retry),
+        (wire::Decision::Edit, Settlement::Edit { body: Arc::default() }),
         (wire::Decision::Done, Settlement::Done { output: Arc::default() }),
         (wire::Decision::Undone, Settlement::Undone),
         (wire::Decision::Skip, Settlement::Skip),
+        (wire::Decision::TurnAround, Settlement::TurnAround),
     ];
     let accepted = settlements.into_iter().filter(|(_, settlement)| {
         let settlement = settlement.clone();
@@ -145,6 +147,9 @@ pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
         closed_at,
         resolution,
         decisions: Vec::new(),
+        saga_status: None,
+        call: None,
+        attempts: Vec::new(),
     }
 }
 
@@ -248,7 +253,7 @@ pub(crate) fn stored_status(status: wire::SagaStatus) -> Status {
     }
 }
 
-fn step_status(status: StepStatus) -> wire::StepStatus {
+pub(crate) fn step_status(status: StepStatus) -> wire::StepStatus {
     match status {
         StepStatus::Pending => wire::StepStatus::Pending,
         StepStatus::Running => wire::StepStatus::Running,

@@ -5,7 +5,10 @@ use super::sagas::say_more;
 use super::show::Background;
 use super::start::json;
 use super::{Outcome, output, show};
-use amends_client::{Client, DeadLetter, DeadLetterQuery, Effect, GroupQuery, ResolveDeadLetter};
+use amends_client::{
+    Client, DeadLetter, DeadLetterAction, DeadLetterQuery, EditDeadLetter, Effect, GroupQuery, Plan, Reason,
+    ResolveDeadLetter,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -25,6 +28,10 @@ pub(super) enum DeadLettersCommand {
     Resolve(ResolveArgs),
     /// Leave the step as it is and let the saga go on without it
     Skip(DecideArgs),
+    /// Make the call again with another body, under another key
+    Edit(EditArgs),
+    /// Undo what the saga did, this step too if it may have happened
+    TurnAround(DecideArgs),
 }
 
 /// Which dead letters to list.
@@ -91,6 +98,27 @@ pub(super) struct DecideArgs {
     /// Why, for the audit log
     #[arg(long)]
     reason: String,
+    /// Do nothing, and show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Another body.
+#[derive(Args, Debug)]
+pub(super) struct EditArgs {
+    /// The dead letter's id: the saga's id, a dot, a number
+    id: String,
+    /// What to send in the place of the body, which `show` shows
+    #[arg(long, value_name = "JSON")]
+    body: String,
+    /// Why, for the audit log
+    #[arg(long)]
+    reason: String,
+    /// Do nothing, and show what would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -109,6 +137,9 @@ pub(super) struct ResolveArgs {
     /// How you know, for the audit log
     #[arg(long)]
     reason: String,
+    /// Do nothing, and show what would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -131,16 +162,52 @@ pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
             let background = background(&client, &letter).await;
             print(&letter, background.as_ref(), &remote)
         }
-        DeadLettersCommand::Retry(DecideArgs { id, reason, remote }) => {
-            let letter = remote.client()?.retry_dead_letter(&id, &reason).await?;
-            print(&letter, None, &remote)
-        }
+        DeadLettersCommand::Retry(arguments) => decide(arguments, DeadLetterAction::Retry).await,
         DeadLettersCommand::Resolve(arguments) => resolve(arguments).await,
-        DeadLettersCommand::Skip(DecideArgs { id, reason, remote }) => {
-            let letter = remote.client()?.skip_dead_letter(&id, &reason).await?;
-            print(&letter, None, &remote)
-        }
+        DeadLettersCommand::Skip(arguments) => decide(arguments, DeadLetterAction::Skip).await,
+        DeadLettersCommand::Edit(arguments) => edit(arguments).await,
+        DeadLettersCommand::TurnAround(arguments) => decide(arguments, DeadLetterAction::TurnAround).await,
     }
+}
+
+async fn decide(arguments: DecideArgs, action: fn(Reason) -> DeadLetterAction) -> Outcome {
+    let DecideArgs { id, reason, dry_run, remote } = arguments;
+    let action = action(Reason { reason });
+    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, &remote).await }
+}
+
+/// What an edit changes is shown before it is sent.
+async fn edit(arguments: EditArgs) -> Outcome {
+    let EditArgs { id, body, reason, dry_run, remote } = arguments;
+    let action = DeadLetterAction::Edit(EditDeadLetter { body: json(&body, "the body")?, reason });
+    if dry_run {
+        return foresee(&id, &action, &remote).await;
+    }
+    if !remote.json {
+        let plan = remote.client()?.foresee_dead_letter(&id, &action).await?;
+        output::print(&show::changes(&plan.changes))?;
+    }
+    settle(&id, &action, &remote).await
+}
+
+async fn foresee(id: &str, action: &DeadLetterAction, remote: &Remote) -> Outcome {
+    let plan = remote.client()?.foresee_dead_letter(id, action).await?;
+    print_plan(&plan, remote)
+}
+
+async fn settle(id: &str, action: &DeadLetterAction, remote: &Remote) -> Outcome {
+    let letter = remote.client()?.settle_dead_letter(id, action).await?;
+    print(&letter, None, remote)
+}
+
+/// Prints what would be done.
+pub(super) fn print_plan(plan: &Plan, remote: &Remote) -> Outcome {
+    if remote.json {
+        output::print_json(plan)?;
+    } else {
+        output::print(&show::plan(plan))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(arguments: ListArgs) -> Outcome {
@@ -170,14 +237,14 @@ async fn groups(arguments: GroupsArgs) -> Outcome {
 }
 
 async fn resolve(arguments: ResolveArgs) -> Outcome {
-    let ResolveArgs { id, effect, output, reason, remote } = arguments;
+    let ResolveArgs { id, effect, output, reason, dry_run, remote } = arguments;
     let output = output.map_or(Ok(Value::Null), |text| json(&text, "the output"))?;
     let effect = match effect {
         EffectArg::Done => Effect::Done,
         EffectArg::Undone => Effect::Undone,
     };
-    let letter = remote.client()?.resolve_dead_letter(&id, &ResolveDeadLetter { effect, output, reason }).await?;
-    print(&letter, None, &remote)
+    let action = DeadLetterAction::Resolve(ResolveDeadLetter { effect, output, reason });
+    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, &remote).await }
 }
 
 /// The step of a dead letter with its history; `None` where the saga cannot be read, which is what the letter says.
@@ -185,9 +252,7 @@ async fn background(client: &Client, letter: &DeadLetter) -> Option<Background> 
     let saga = client.saga(&letter.saga).await.ok()?;
     let began = saga.created_at.parse().ok()?;
     let step = saga.steps.into_iter().find(|step| Some(&step.name) == letter.step.as_ref())?;
-    let mut events = client.events(&letter.saga).await.ok()?.items;
-    events.retain(|event| event.step.as_ref() == Some(&step.name));
-    Some(Background { step, events, began })
+    Some(Background { step, events: letter.attempts.clone(), began })
 }
 
 fn print(letter: &DeadLetter, background: Option<&Background>, remote: &Remote) -> Outcome {
