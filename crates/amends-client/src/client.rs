@@ -2,9 +2,9 @@
 //! with the same key gets the same saga.
 
 use crate::types::{
-    AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterGroup, DeadLetterQuery, Definition,
-    DryRun, EditDeadLetter, Event, GroupQuery, NewToken, Page, Plan, Problem, Reason, ResolveDeadLetter, Saga,
-    SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
+    ActionQuery, AuditEntry, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterGroup, DeadLetterQuery,
+    Definition, DryRun, EditDeadLetter, Event, GroupQuery, NewToken, Page, Plan, Problem, Reason, ResolveDeadLetter,
+    Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -331,12 +331,18 @@ impl Client {
         self.post(&["dead-letters", id, "skip"], &Reason { reason: reason.to_owned() }).await
     }
 
-    /// Settles a dead letter by any of the actions there are.
+    /// Settles a dead letter by any of the actions there are. `seen` is that of the dead letter or the plan on which this was
+    /// decided, if it is to hold for that state alone.
     ///
     /// # Errors
-    /// [`Error::Refused`] with status 409 where it is not open any more, or the action does not fit.
-    pub async fn settle_dead_letter(&self, id: &str, action: &DeadLetterAction) -> Result<DeadLetter, Error> {
-        self.act_on_dead_letter(id, action, DryRun { dry_run: false }).await
+    /// [`Error::Refused`] with status 409 where it is not open any more, the saga has moved on, or the action does not fit.
+    pub async fn settle_dead_letter(
+        &self,
+        id: &str,
+        action: &DeadLetterAction,
+        seen: Option<u64>,
+    ) -> Result<DeadLetter, Error> {
+        self.act_on_dead_letter(id, action, ActionQuery { dry_run: false, seen }).await
     }
 
     /// What an action on a dead letter would do. Nothing is done.
@@ -344,14 +350,14 @@ impl Client {
     /// # Errors
     /// Where [`Client::settle_dead_letter`] would be refused.
     pub async fn foresee_dead_letter(&self, id: &str, action: &DeadLetterAction) -> Result<Plan, Error> {
-        self.act_on_dead_letter(id, action, DryRun { dry_run: true }).await
+        self.act_on_dead_letter(id, action, ActionQuery { dry_run: true, seen: None }).await
     }
 
     async fn act_on_dead_letter<T: DeserializeOwned>(
         &self,
         id: &str,
         action: &DeadLetterAction,
-        dry_run: DryRun,
+        query: ActionQuery,
     ) -> Result<T, Error> {
         let (way, body) = match action {
             DeadLetterAction::Retry(reason) => ("retry", serde_json::to_value(reason)),
@@ -361,7 +367,7 @@ impl Client {
             DeadLetterAction::TurnAround(reason) => ("turn-around", serde_json::to_value(reason)),
         };
         let body = body.expect("what is sent is plain data");
-        let request = self.request(Method::POST, &["dead-letters", id, way]).query(&dry_run).json(&body);
+        let request = self.request(Method::POST, &["dead-letters", id, way]).query(&query).json(&body);
         let response = self.send(request).await?;
         self.json(response).await
     }

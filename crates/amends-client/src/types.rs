@@ -272,6 +272,9 @@ pub struct DeadLetter {
     /// What would be accepted now; absent in lists, and where it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
+    /// How many events the saga has: what `seen` of an action names; absent in lists, and where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
     /// Where the saga stands; absent in lists, and where it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saga_status: Option<SagaStatus>,
@@ -418,6 +421,8 @@ pub struct EditDeadLetter {
 /// What an action would do. Nothing was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
+    /// How many events the saga has: what `seen` of an action names.
+    pub seen: u64,
     /// The calls that it would lead to, in order. On the way back these are all; on the way forward those that would be made
     /// at once, because what comes after them depends on their answers.
     pub calls: Vec<PlannedCall>,
@@ -494,7 +499,20 @@ pub enum SagaOrPlan {
     Plan(Plan),
 }
 
-/// Whether an action is only to be foreseen.
+/// How an action on a dead letter is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ActionQuery {
+    /// Do nothing, and answer with what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Refuse it unless the saga still has so many events, as `seen` of the dead letter or the plan said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+}
+
+/// Whether an order is only to be foreseen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

@@ -306,6 +306,8 @@ pub enum Command {
         settlement: Settlement,
         /// Who says so, and why.
         operator: Operator,
+        /// How many events the saga had when this was decided, if it is to hold for that state alone.
+        seen: Option<u64>,
     },
 }
 

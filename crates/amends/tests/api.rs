@@ -410,7 +410,8 @@ async fn a_dead_letter_is_shown_and_settled_once() {
     assert_eq!((call.direction.as_str(), call.path.as_str()), ("compensation", "/is-gone"));
     let tried: Vec<&str> = shown.attempts.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(tried, ["action-started", "action-done", "compensation-queued", "dead-lettered"]);
-    let bare = DeadLetter { decisions: Vec::new(), saga_status: None, call: None, attempts: Vec::new(), ..shown };
+    let bare =
+        DeadLetter { decisions: Vec::new(), seen: None, saga_status: None, call: None, attempts: Vec::new(), ..shown };
     assert_eq!(bare, letter);
 
     let retried = world.client.retry_dead_letter(&letter.id, "perhaps now").await.unwrap();
@@ -485,7 +486,9 @@ impl World {
 
     async fn refused(&self, id: &str, action: &DeadLetterAction) -> String {
         let Error::Refused(foreseen) = self.client.foresee_dead_letter(id, action).await.unwrap_err() else { panic!() };
-        let Error::Refused(problem) = self.client.settle_dead_letter(id, action).await.unwrap_err() else { panic!() };
+        let Error::Refused(problem) = self.client.settle_dead_letter(id, action, None).await.unwrap_err() else {
+            panic!()
+        };
         assert_eq!(problem.status, 409);
         assert_eq!(foreseen.detail, problem.detail, "it is refused for the reason that was foreseen");
         problem.detail
@@ -519,7 +522,10 @@ async fn a_saga_is_turned_around_at_a_dead_letter_as_was_foreseen() {
     assert_eq!(world.client.events(&saga.id).await.unwrap().items, before, "nothing was done");
     assert_eq!(world.client.audit(&AuditQuery::default()).await.unwrap().items, []);
 
-    let settled = world.client.settle_dead_letter(&letter.id, &turn).await.unwrap();
+    assert_eq!(letter.seen, Some(plan.seen));
+    let earlier = world.client.settle_dead_letter(&letter.id, &turn, Some(plan.seen - 1)).await;
+    assert!(is_conflict(earlier), "it was decided on another state");
+    let settled = world.client.settle_dead_letter(&letter.id, &turn, letter.seen).await.unwrap();
     assert_eq!(settled.resolution.as_deref(), Some("turn around, by ada: the customer has gone"));
     world.events(&saga.id, 0).await;
     let saga = world.client.saga(&saga.id).await.unwrap();
@@ -548,7 +554,7 @@ async fn an_action_is_tried_again_with_another_body_under_another_key() {
     assert_eq!(plan.changes, [change]);
     assert_eq!((planned(&plan), plan.status), (vec!["action of book".to_owned()], SagaStatus::Running));
     assert!(plan.calls[0].idempotency_key.ends_with("-book.2"), "{plan:?}");
-    world.client.settle_dead_letter(&letter.id, &smaller).await.unwrap();
+    world.client.settle_dead_letter(&letter.id, &smaller, Some(plan.seen)).await.unwrap();
     world.events(&saga.id, 0).await;
     let saga = world.client.saga(&saga.id).await.unwrap();
     assert_eq!(saga.status, SagaStatus::Completed);

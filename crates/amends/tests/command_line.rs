@@ -294,6 +294,11 @@ async fn what_commands_print() {
     for arguments in [
         format!("dead-letters show {letter}"),
         format!("dead-letters show {letter} --json"),
+        "dead-letters groups".to_owned(),
+        format!("dead-letters skip {letter} --reason refunded-by-hand --dry-run"),
+        format!("dead-letters skip {letter} --reason refunded-by-hand --seen 3"),
+        format!("dead-letters turn-around {letter} --reason too-late --dry-run"),
+        format!("cancel {id} --reason a-test --dry-run"),
         format!("dead-letters skip {letter} --reason refunded-by-hand"),
         format!("dead-letters skip {letter} --reason again"),
         "dead-letters list --closed".to_owned(),

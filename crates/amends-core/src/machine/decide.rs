@@ -81,7 +81,8 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         Command::Cancel(operator) => draft.cancel(operator)?,
         Command::Pause(operator) => draft.pause(operator)?,
         Command::Resume(operator) => draft.resume(operator)?,
-        Command::Settle { letter, settlement, operator } => {
+        Command::Settle { letter, settlement, operator, seen } => {
+            draft.expect_seen(*seen)?;
             settle::settle(&mut draft, *letter, settlement, operator)?;
         }
     }
@@ -753,6 +754,18 @@ impl<'a> Draft<'a> {
         }
         self.emit(Event::Resumed { operator: operator.clone() });
         Ok(())
+    }
+
+    /// Whoever decided looked at the saga as it stands, or does not mind.
+    fn expect_seen(&self, seen: Option<u64>) -> Result<(), Refusal> {
+        match seen {
+            Some(seen) if seen != self.saga.sequence => Err(Refusal::Conflict(format!(
+                "the saga has moved on: this was decided after event {seen}, and there are {} now; it is {}",
+                self.saga.sequence,
+                self.saga.status().as_str()
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn expect_unfinished(&self) -> Result<(), Refusal> {

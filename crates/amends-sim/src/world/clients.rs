@@ -259,7 +259,7 @@ impl World {
             return None;
         }
         if let Some(letter) = self.letter_about_the_saga(id) {
-            return Some(Order::Settle { letter, settlement: Settlement::Retry, operator });
+            return Some(Order::Settle { letter, settlement: Settlement::Retry, operator, seen: None });
         }
         let saga = &self.model.sagas[&id].saga;
         let dead = saga.dead().next().map(|(step, death)| (step, death.letter, death.direction, death.claim));
@@ -268,7 +268,7 @@ impl World {
         if let Some((step, letter, direction, claim)) = dead {
             let settlement = self.settlement(id, step, direction, claim)?;
             self.coverage.met("saga given up by the machine and settled by a person");
-            return Some(Order::Settle { letter, settlement, operator });
+            return Some(Order::Settle { letter, settlement, operator, seen: None });
         }
         if is_held && (self.is_healed || self.rng.bool()) {
             return Some(Order::Resume(operator));

@@ -6,7 +6,7 @@ use super::problem::{self, ApiProblem};
 use super::reading::Turn;
 use super::{Shared, plan, sagas, wire};
 use amends_client::{
-    DeadLetter, DeadLetterGroup, DeadLetterOrPlan, DeadLetterQuery, Decision, DryRun, EditDeadLetter, Effect,
+    ActionQuery, DeadLetter, DeadLetterGroup, DeadLetterOrPlan, DeadLetterQuery, Decision, EditDeadLetter, Effect,
     GroupQuery, Page, Problem, Reason, ResolveDeadLetter,
 };
 use amends_core::machine::{Command, Operator, Settlement};
@@ -115,7 +115,8 @@ pub(crate) async fn get(
     };
     let call = death.and_then(|(step, death)| plan::call(&snapshot, step, death.direction));
     let saga_status = Some(wire::status(snapshot.saga.status()));
-    Ok(Json(DeadLetter { decisions, saga_status, call, attempts, ..letter }))
+    let seen = Some(snapshot.saga.sequence);
+    Ok(Json(DeadLetter { decisions, seen, saga_status, call, attempts, ..letter }))
 }
 
 /// Try the call again, with a fresh budget of attempts and the same key
@@ -127,7 +128,7 @@ pub(crate) async fn get(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
-        DryRun,
+        ActionQuery,
     ),
     request_body = Reason,
     responses(
@@ -139,11 +140,11 @@ pub(crate) async fn get(
 pub(crate) async fn retry(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
-    Parameters(dry_run): Parameters<DryRun>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
-    settle(&app, &id, Settlement::Retry, actor.because(&reason)?, dry_run).await
+    settle(&app, &id, Settlement::Retry, actor.because(&reason)?, query).await
 }
 
 /// Say what is the case, as found out elsewhere
@@ -155,7 +156,7 @@ pub(crate) async fn retry(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
-        DryRun,
+        ActionQuery,
     ),
     request_body = ResolveDeadLetter,
     responses(
@@ -167,7 +168,7 @@ pub(crate) async fn retry(
 pub(crate) async fn resolve(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
-    Parameters(dry_run): Parameters<DryRun>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(resolution): JsonOf<ResolveDeadLetter>,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
@@ -180,7 +181,7 @@ pub(crate) async fn resolve(
             return Err(ApiProblem::new(problem::BAD_BODY, detail));
         }
     };
-    settle(&app, &id, settlement, operator, dry_run).await
+    settle(&app, &id, settlement, operator, query).await
 }
 
 /// Leave the step as it is and let the saga go on without it
@@ -192,7 +193,7 @@ pub(crate) async fn resolve(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
-        DryRun,
+        ActionQuery,
     ),
     request_body = Reason,
     responses(
@@ -204,11 +205,11 @@ pub(crate) async fn resolve(
 pub(crate) async fn skip(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
-    Parameters(dry_run): Parameters<DryRun>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
-    settle(&app, &id, Settlement::Skip, actor.because(&reason)?, dry_run).await
+    settle(&app, &id, Settlement::Skip, actor.because(&reason)?, query).await
 }
 
 /// Try the action again with another body, under another key
@@ -220,7 +221,7 @@ pub(crate) async fn skip(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
-        DryRun,
+        ActionQuery,
     ),
     request_body = EditDeadLetter,
     responses(
@@ -232,11 +233,11 @@ pub(crate) async fn skip(
 pub(crate) async fn edit(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
-    Parameters(dry_run): Parameters<DryRun>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(EditDeadLetter { body, reason }): JsonOf<EditDeadLetter>,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
-    settle(&app, &id, Settlement::Edit { body: Arc::new(plan::checked_body(body)?) }, actor.because(&reason)?, dry_run)
+    settle(&app, &id, Settlement::Edit { body: Arc::new(plan::checked_body(body)?) }, actor.because(&reason)?, query)
         .await
 }
 
@@ -249,7 +250,7 @@ pub(crate) async fn edit(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
-        DryRun,
+        ActionQuery,
     ),
     request_body = Reason,
     responses(
@@ -261,11 +262,11 @@ pub(crate) async fn edit(
 pub(crate) async fn turn_around(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
-    Parameters(dry_run): Parameters<DryRun>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
-    settle(&app, &id, Settlement::TurnAround, actor.because(&reason)?, dry_run).await
+    settle(&app, &id, Settlement::TurnAround, actor.because(&reason)?, query).await
 }
 
 /// Milliseconds.
@@ -281,7 +282,7 @@ async fn settle(
     id: &str,
     settlement: Settlement,
     operator: Operator,
-    DryRun { dry_run }: DryRun,
+    ActionQuery { dry_run, seen }: ActionQuery,
 ) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
     let id = LetterId::parse(id)?;
     let letter = find(app, &id).await?;
@@ -294,10 +295,10 @@ async fn settle(
             let detail = "the saga as a whole could not be read, so nobody can tell what would come of it";
             return Err(ApiProblem::new(problem::CONFLICT, detail));
         }
-        let command = Command::Settle { letter: id.number, settlement, operator };
+        let command = Command::Settle { letter: id.number, settlement, operator, seen };
         return Ok(Json(DeadLetterOrPlan::Plan(plan::foresee(app, id.saga, &command).await?)));
     }
-    app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator }).await?;
+    app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator, seen }).await?;
     let settled = wire::dead_letter(find(app, &id).await?);
     Ok(Json(DeadLetterOrPlan::Settled(Box::new(settled))))
 }

@@ -32,6 +32,7 @@ fn plan(snapshot: &Snapshot, command: &Command, prospect: &Prospect) -> Plan {
     let calls = prospect.calls.iter();
     let steps = snapshot.definition.steps.iter().zip(&at_last.steps);
     Plan {
+        seen: snapshot.saga.sequence,
         calls: calls.map(|call| shown(snapshot, at_last, (call.step, call.direction), &call.request)).collect(),
         status: wire::status(prospect.at_once.status()),
         status_at_last: wire::status(at_last.status()),

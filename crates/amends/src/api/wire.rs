@@ -109,7 +109,7 @@ pub(crate) fn decisions(snapshot: &Snapshot, letter: u64) -> Vec<wire::Decision>
     ];
     let accepted = settlements.into_iter().filter(|(_, settlement)| {
         let settlement = settlement.clone();
-        would(snapshot, &Command::Settle { letter, settlement, operator: somebody() })
+        would(snapshot, &Command::Settle { letter, settlement, operator: somebody(), seen: None })
     });
     accepted.map(|(decision, _)| decision).collect()
 }
@@ -147,6 +147,7 @@ pub(crate) fn dead_letter(letter: store::DeadLetter) -> wire::DeadLetter {
         closed_at,
         resolution,
         decisions: Vec::new(),
+        seen: None,
         saga_status: None,
         call: None,
         attempts: Vec::new(),

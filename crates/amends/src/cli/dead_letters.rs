@@ -101,6 +101,9 @@ pub(super) struct DecideArgs {
     /// Do nothing, and show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Do it only if the saga still has so many events, as `show --json` or a dry run said
+    #[arg(long, value_name = "N")]
+    seen: Option<u64>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -119,6 +122,9 @@ pub(super) struct EditArgs {
     /// Do nothing, and show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Do it only if the saga still has so many events, as `show --json` or a dry run said
+    #[arg(long, value_name = "N")]
+    seen: Option<u64>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -140,6 +146,9 @@ pub(super) struct ResolveArgs {
     /// Do nothing, and show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Do it only if the saga still has so many events, as `show --json` or a dry run said
+    #[arg(long, value_name = "N")]
+    seen: Option<u64>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -171,14 +180,14 @@ pub(super) async fn run(command: DeadLettersCommand) -> Outcome {
 }
 
 async fn decide(arguments: DecideArgs, action: fn(Reason) -> DeadLetterAction) -> Outcome {
-    let DecideArgs { id, reason, dry_run, remote } = arguments;
+    let DecideArgs { id, reason, dry_run, seen, remote } = arguments;
     let action = action(Reason { reason });
-    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, &remote).await }
+    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, seen, &remote).await }
 }
 
 /// What an edit changes is shown before it is sent.
 async fn edit(arguments: EditArgs) -> Outcome {
-    let EditArgs { id, body, reason, dry_run, remote } = arguments;
+    let EditArgs { id, body, reason, dry_run, seen, remote } = arguments;
     let action = DeadLetterAction::Edit(EditDeadLetter { body: json(&body, "the body")?, reason });
     if dry_run {
         return foresee(&id, &action, &remote).await;
@@ -187,16 +196,20 @@ async fn edit(arguments: EditArgs) -> Outcome {
         let plan = remote.client()?.foresee_dead_letter(&id, &action).await?;
         output::print(&show::changes(&plan.changes))?;
     }
-    settle(&id, &action, &remote).await
+    settle(&id, &action, seen, &remote).await
 }
 
 async fn foresee(id: &str, action: &DeadLetterAction, remote: &Remote) -> Outcome {
     let plan = remote.client()?.foresee_dead_letter(id, action).await?;
-    print_plan(&plan, remote)
+    let outcome = print_plan(&plan, remote)?;
+    if !remote.json {
+        output::print(&format!("--seen {} does it only if nothing has happened since\n", plan.seen))?;
+    }
+    Ok(outcome)
 }
 
-async fn settle(id: &str, action: &DeadLetterAction, remote: &Remote) -> Outcome {
-    let letter = remote.client()?.settle_dead_letter(id, action).await?;
+async fn settle(id: &str, action: &DeadLetterAction, seen: Option<u64>, remote: &Remote) -> Outcome {
+    let letter = remote.client()?.settle_dead_letter(id, action, seen).await?;
     print(&letter, None, remote)
 }
 
@@ -237,14 +250,14 @@ async fn groups(arguments: GroupsArgs) -> Outcome {
 }
 
 async fn resolve(arguments: ResolveArgs) -> Outcome {
-    let ResolveArgs { id, effect, output, reason, dry_run, remote } = arguments;
+    let ResolveArgs { id, effect, output, reason, dry_run, seen, remote } = arguments;
     let output = output.map_or(Ok(Value::Null), |text| json(&text, "the output"))?;
     let effect = match effect {
         EffectArg::Done => Effect::Done,
         EffectArg::Undone => Effect::Undone,
     };
     let action = DeadLetterAction::Resolve(ResolveDeadLetter { effect, output, reason });
-    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, &remote).await }
+    if dry_run { foresee(&id, &action, &remote).await } else { settle(&id, &action, seen, &remote).await }
 }
 
 /// The step of a dead letter with its history; `None` where the saga cannot be read, which is what the letter says.

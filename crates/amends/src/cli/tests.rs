@@ -62,6 +62,7 @@ fn letter() -> DeadLetter {
         closed_at: None,
         resolution: None,
         decisions: vec![Decision::Retry, Decision::Undone, Decision::Skip],
+        seen: Some(14),
         saga_status: Some(SagaStatus::Stuck),
         call: Some(call("charge-payment", "compensation")),
         attempts: Vec::new(),
@@ -83,6 +84,7 @@ fn call(step: &str, direction: &str) -> PlannedCall {
 fn plan() -> Plan {
     let step = |name: &str, status| PlannedStep { name: name.into(), status };
     Plan {
+        seen: 14,
         calls: vec![call("ship", "compensation"), call("charge-payment", "compensation")],
         status: SagaStatus::Compensating,
         status_at_last: SagaStatus::Compensated,

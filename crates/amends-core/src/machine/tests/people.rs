@@ -1,7 +1,8 @@
 //! What people may do, and what they may not.
 
 use super::script::{Row, check_rows, play};
-use super::stage::Stage;
+use super::stage::{Stage, operator};
+use crate::machine::{Command, Refusal, Settlement};
 
 /// At every point.
 #[rustfmt::skip]
@@ -251,6 +252,31 @@ const LETTERS: &[Row] = &[
 #[test]
 fn letters() {
     check_rows(LETTERS);
+}
+
+/// A decision may name the state that it was made on.
+#[test]
+fn a_decision_about_another_state_is_refused() {
+    let (stage, _) = play("a b(once)", "a=200 b=lost");
+    let (_, death) = stage.saga.dead().next().expect("there is a dead letter");
+    let skip = |seen| Command::Settle {
+        letter: death.letter,
+        settlement: Settlement::Skip,
+        operator: operator(),
+        seen: Some(seen),
+    };
+    let (letter, now) = (death.letter, stage.saga.sequence);
+    let (mut moved_on, _) = play("a b(once)", "a=200 b=lost cancel");
+    assert!(moved_on.saga.dead().any(|(_, death)| death.letter == letter), "the same letter is open");
+    let why = moved_on.command(&skip(now)).expect_err("it was going forward when this was decided");
+    let told = format!(
+        "the saga has moved on: this was decided after event {now}, and there are {} now; it is stuck",
+        now + 1
+    );
+    assert_eq!(why, Refusal::Conflict(told));
+    moved_on.command(&skip(now + 1)).expect("whoever looks again may decide");
+    let (mut stage, _) = play("a b(once)", "a=200 b=lost");
+    stage.command(&skip(now)).expect("nothing has happened since");
 }
 
 /// A step that the definition says nothing about undoing: a person undoes it.

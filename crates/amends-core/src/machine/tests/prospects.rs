@@ -6,7 +6,7 @@ use crate::machine::{Command, Direction, Moment, Prospect, Refusal, Settlement, 
 
 fn settle(stage: &Stage, settlement: Settlement) -> Command {
     let letter = stage.saga.dead().next().expect("there is a dead letter").1.letter;
-    Command::Settle { letter, settlement, operator: operator() }
+    Command::Settle { letter, settlement, operator: operator(), seen: None }
 }
 
 fn of(stage: &Stage, command: &Command) -> Result<Prospect, Refusal> {

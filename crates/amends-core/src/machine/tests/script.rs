@@ -117,7 +117,7 @@ fn settle(stage: &Stage, name: &str, settlement: Settlement) -> Command {
             stage.saga.dead().find(|(dead, _)| *dead == step).map_or(0, |(_, death)| death.letter)
         }
     };
-    Command::Settle { letter, settlement, operator: operator() }
+    Command::Settle { letter, settlement, operator: operator(), seen: None }
 }
 
 fn step(stage: &Stage, name: &str) -> StepIndex {

@@ -318,7 +318,8 @@ impl World {
             8 => Settlement::Edit { body: Arc::new(json!({ "edited": how })) },
             _ => Settlement::Skip,
         };
-        let command = Command::Settle { letter: death.letter, settlement: settlement.clone(), operator: operator() };
+        let command =
+            Command::Settle { letter: death.letter, settlement: settlement.clone(), operator: operator(), seen: None };
         match settlement {
             Settlement::Done { .. } if !is_there => self.accounts[step].done += 1,
             Settlement::Undone => self.accounts[step].undo(),
