@@ -250,12 +250,17 @@ pub struct DeadLetter {
     /// The step; absent where the whole saga could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// `action`, `compensation` or `saga` (the saga itself could not be read).
+    /// `action`, `compensation`, `probe` or `saga` (the saga itself could not be read).
     pub direction: String,
     /// What is known of the effect.
     pub claim: Claim,
     /// What went wrong last.
     pub error: String,
+    /// What dead letters alike have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The participant of the call that was given up; absent where it was no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
     /// When the machine gave up.
     pub opened_at: String,
     /// When it was settled; absent while it is open.
@@ -267,6 +272,18 @@ pub struct DeadLetter {
     /// What would be accepted now; absent in lists, and where it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
+    /// How many events the saga has: what `seen` of an action names; absent in lists, and where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+    /// Where the saga stands; absent in lists, and where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga_status: Option<SagaStatus>,
+    /// The call that was given up, as a retry would make it; absent in lists, where it is settled, and where it was no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<PlannedCall>,
+    /// What happened to the step, oldest first: every attempt, and what came of it; absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Event>,
 }
 
 /// What a person can decide about a dead letter.
@@ -275,12 +292,16 @@ pub struct DeadLetter {
 pub enum Decision {
     /// Make the call again.
     Retry,
+    /// Make it with another body, under another key.
+    Edit,
     /// Say that the effect is there.
     Done,
     /// Say that the effect is not there.
     Undone,
     /// Leave the step as it is.
     Skip,
+    /// Undo what the saga did.
+    TurnAround,
 }
 
 /// What is known of a step's effect.
@@ -307,9 +328,62 @@ pub struct DeadLetterQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(format = "uuid")]
     pub saga: Option<String>,
+    /// Only those of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Only those whose call was this participant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Only those with this fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Only those that were opened longer ago than this: a number with a unit (ms, s, m, h, d), such as `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// The settled ones too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+}
+
+/// Open dead letters that are alike: the same step of the same definition failed in the same way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterGroup {
+    /// What they have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// How many there are.
+    pub count: u64,
+    /// The definition's name.
+    pub definition: String,
+    /// The step; absent where whole sagas could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// `action`, `compensation`, `probe` or `saga`.
+    pub direction: String,
+    /// The participant of the calls that were given up; absent where they were no calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// When the first of them was opened.
+    pub oldest_at: String,
+    /// When the last of them was opened.
+    pub newest_at: String,
+    /// The id of the newest one.
+    pub sample: String,
+    /// What went wrong with that one.
+    pub error: String,
+}
+
+/// Which groups of dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GroupQuery {
     /// Where the page begins: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -331,6 +405,121 @@ pub struct ResolveDeadLetter {
     /// How the person knows, and why.
     #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
     pub reason: String,
+}
+
+/// Tries a dead letter's action again with another body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditDeadLetter {
+    /// What is sent in the place of the body: any JSON.
+    pub body: Value,
+    /// Why, for the audit log.
+    #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
+    pub reason: String,
+}
+
+/// What an action would do. Nothing was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// How many events the saga has: what `seen` of an action names.
+    pub seen: u64,
+    /// The calls that it would lead to, in order. On the way back these are all; on the way forward those that would be made
+    /// at once, because what comes after them depends on their answers.
+    pub calls: Vec<PlannedCall>,
+    /// Where the saga would stand at once.
+    pub status: SagaStatus,
+    /// Where it would stand when all compensations among the calls have succeeded.
+    pub status_at_last: SagaStatus,
+    /// Where its steps would stand then.
+    pub steps: Vec<PlannedStep>,
+    /// What an edit changes in the body; absent for other actions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// A call that would be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedCall {
+    /// The step.
+    pub step: String,
+    /// `action`, `compensation` or `probe`.
+    pub direction: String,
+    /// The method.
+    pub method: String,
+    /// The participant.
+    pub participant: String,
+    /// Path and query after the participant's address.
+    pub path: String,
+    /// `Idempotency-Key`.
+    pub idempotency_key: String,
+    /// The body; absent where there is none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub body: Value,
+}
+
+/// A step as an action would leave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedStep {
+    /// Its name.
+    pub name: String,
+    /// Where it would stand.
+    pub status: StepStatus,
+}
+
+/// One difference between two bodies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// Where: a JSON pointer (RFC 6901); empty for the whole body.
+    pub pointer: String,
+    /// What was there; absent where there was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Value>,
+    /// What is there now; absent where there is nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Value>,
+}
+
+/// A dead letter that was settled, or what would come of settling it, if that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum DeadLetterOrPlan {
+    /// It was settled.
+    Settled(Box<DeadLetter>),
+    /// Nothing was done.
+    Plan(Plan),
+}
+
+/// A saga after an order, or what would come of the order, if that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SagaOrPlan {
+    /// The order was carried out.
+    Saga(Box<Saga>),
+    /// Nothing was done.
+    Plan(Plan),
+}
+
+/// How an action on a dead letter is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ActionQuery {
+    /// Do nothing, and answer with what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Refuse it unless the saga still has so many events, as `seen` of the dead letter or the plan said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+}
+
+/// Whether an order is only to be foreseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRun {
+    /// Do nothing, and answer with what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// Whether an effect is there.
