@@ -2,9 +2,9 @@
 //! with the same key gets the same saga.
 
 use crate::types::{
-    AuditEntry, AuditExport, AuditHead, AuditQuery, CompleteStep, CreatedToken, DeadLetter, DeadLetterQuery,
-    Definition, Event, NewToken, Page, Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
-    Token, TokenQuery,
+    ActionQuery, AuditEntry, AuditExport, AuditHead, AuditQuery, CompleteStep, CreatedToken, DeadLetter,
+    DeadLetterGroup, DeadLetterQuery, Definition, DryRun, EditDeadLetter, Event, GroupQuery, NewToken, Page, Plan,
+    Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -47,6 +47,26 @@ pub enum Error {
     /// The token given is not one.
     #[error("the token has characters that no header can carry")]
     BadToken,
+}
+
+/// What a person decides about a dead letter.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the types say it")]
+pub enum DeadLetterAction {
+    Retry(Reason),
+    Edit(EditDeadLetter),
+    Resolve(ResolveDeadLetter),
+    Skip(Reason),
+    TurnAround(Reason),
+}
+
+/// What a person orders a saga to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as the methods of Client")]
+pub enum SagaOrder {
+    Cancel,
+    Pause,
+    Resume,
 }
 
 /// How to start a saga.
@@ -271,6 +291,14 @@ impl Client {
         self.get(&["dead-letters"], query).await
     }
 
+    /// A page of groups of open dead letters that are alike, those with the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the query is malformed.
+    pub async fn dead_letter_groups(&self, query: &GroupQuery) -> Result<Page<DeadLetterGroup>, Error> {
+        self.get(&["dead-letters", "groups"], query).await
+    }
+
     /// One dead letter.
     ///
     /// # Errors
@@ -301,6 +329,63 @@ impl Client {
     /// [`Error::Refused`] with status 409 where it is not open any more.
     pub async fn skip_dead_letter(&self, id: &str, reason: &str) -> Result<DeadLetter, Error> {
         self.post(&["dead-letters", id, "skip"], &Reason { reason: reason.to_owned() }).await
+    }
+
+    /// Settles a dead letter by any of the actions there are. `seen` is that of the dead letter or the plan on which this was
+    /// decided, if it is to hold for that state alone.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 409 where it is not open any more, the saga has moved on, or the action does not fit.
+    pub async fn settle_dead_letter(
+        &self,
+        id: &str,
+        action: &DeadLetterAction,
+        seen: Option<u64>,
+    ) -> Result<DeadLetter, Error> {
+        self.act_on_dead_letter(id, action, ActionQuery { dry_run: false, seen }).await
+    }
+
+    /// What an action on a dead letter would do. Nothing is done.
+    ///
+    /// # Errors
+    /// Where [`Client::settle_dead_letter`] would be refused.
+    pub async fn foresee_dead_letter(&self, id: &str, action: &DeadLetterAction) -> Result<Plan, Error> {
+        self.act_on_dead_letter(id, action, ActionQuery { dry_run: true, seen: None }).await
+    }
+
+    async fn act_on_dead_letter<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        action: &DeadLetterAction,
+        query: ActionQuery,
+    ) -> Result<T, Error> {
+        let (way, body) = match action {
+            DeadLetterAction::Retry(reason) => ("retry", serde_json::to_value(reason)),
+            DeadLetterAction::Edit(edit) => ("edit", serde_json::to_value(edit)),
+            DeadLetterAction::Resolve(resolution) => ("resolve", serde_json::to_value(resolution)),
+            DeadLetterAction::Skip(reason) => ("skip", serde_json::to_value(reason)),
+            DeadLetterAction::TurnAround(reason) => ("turn-around", serde_json::to_value(reason)),
+        };
+        let body = body.expect("what is sent is plain data");
+        let request = self.request(Method::POST, &["dead-letters", id, way]).query(&query).json(&body);
+        let response = self.send(request).await?;
+        self.json(response).await
+    }
+
+    /// What an order would do to a saga. Nothing is done.
+    ///
+    /// # Errors
+    /// Where the order would be refused.
+    pub async fn foresee_saga(&self, id: &str, order: SagaOrder, reason: &str) -> Result<Plan, Error> {
+        let way = match order {
+            SagaOrder::Cancel => "cancel",
+            SagaOrder::Pause => "pause",
+            SagaOrder::Resume => "resume",
+        };
+        let body = Reason { reason: reason.to_owned() };
+        let request = self.request(Method::POST, &["sagas", id, way]).query(&DryRun { dry_run: true }).json(&body);
+        let response = self.send(request).await?;
+        self.json(response).await
     }
 
     /// A page of the audit log, newest first.

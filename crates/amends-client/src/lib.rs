@@ -14,5 +14,5 @@
 mod client;
 mod types;
 
-pub use client::{Client, Error, EventStream, LineStream, StartOptions, Started};
+pub use client::{Client, DeadLetterAction, Error, EventStream, LineStream, SagaOrder, StartOptions, Started};
 pub use types::*;

@@ -1,5 +1,9 @@
 //! What goes over the wire. Times are RFC 3339 in UTC with milliseconds; ids are UUIDs as text.
 
+mod queues;
+
+pub use queues::*;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
@@ -250,12 +254,17 @@ pub struct DeadLetter {
     /// The step; absent where the whole saga could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// `action`, `compensation` or `saga` (the saga itself could not be read).
+    /// `action`, `compensation`, `probe` or `saga` (the saga itself could not be read).
     pub direction: String,
     /// What is known of the effect.
     pub claim: Claim,
     /// What went wrong last.
     pub error: String,
+    /// What dead letters alike have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The participant of the call that was given up; absent where it was no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
     /// When the machine gave up.
     pub opened_at: String,
     /// When it was settled; absent while it is open.
@@ -267,6 +276,18 @@ pub struct DeadLetter {
     /// What would be accepted now; absent in lists, and where it is settled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<Decision>,
+    /// How many events the saga has: what `seen` of an action names; absent in lists, and where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+    /// Where the saga stands; absent in lists, and where it cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saga_status: Option<SagaStatus>,
+    /// The call that was given up, as a retry would make it; absent in lists, where it is settled, and where it was no call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<PlannedCall>,
+    /// What happened to the step, oldest first: every attempt, and what came of it; absent in lists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Event>,
 }
 
 /// What a person can decide about a dead letter.
@@ -275,12 +296,16 @@ pub struct DeadLetter {
 pub enum Decision {
     /// Make the call again.
     Retry,
+    /// Make it with another body, under another key.
+    Edit,
     /// Say that the effect is there.
     Done,
     /// Say that the effect is not there.
     Undone,
     /// Leave the step as it is.
     Skip,
+    /// Undo what the saga did.
+    TurnAround,
 }
 
 /// What is known of a step's effect.
@@ -307,9 +332,62 @@ pub struct DeadLetterQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(format = "uuid")]
     pub saga: Option<String>,
+    /// Only those of this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Only those whose call was this participant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// Only those with this fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Only those that were opened longer ago than this: a number with a unit (ms, s, m, h, d), such as `2h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than: Option<String>,
     /// The settled ones too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// Where the page begins: `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The page's length, 1 to 500; 50 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u32>,
+}
+
+/// Open dead letters that are alike: the same step of the same definition failed in the same way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLetterGroup {
+    /// What they have in common: 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// How many there are.
+    pub count: u64,
+    /// The definition's name.
+    pub definition: String,
+    /// The step; absent where whole sagas could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// `action`, `compensation`, `probe` or `saga`.
+    pub direction: String,
+    /// The participant of the calls that were given up; absent where they were no calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<String>,
+    /// When the first of them was opened.
+    pub oldest_at: String,
+    /// When the last of them was opened.
+    pub newest_at: String,
+    /// The id of the newest one.
+    pub sample: String,
+    /// What went wrong with that one.
+    pub error: String,
+}
+
+/// Which groups of dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct GroupQuery {
     /// Where the page begins: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
@@ -331,6 +409,121 @@ pub struct ResolveDeadLetter {
     /// How the person knows, and why.
     #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
     pub reason: String,
+}
+
+/// Tries a dead letter's action again with another body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditDeadLetter {
+    /// What is sent in the place of the body: any JSON.
+    pub body: Value,
+    /// Why, for the audit log.
+    #[schema(min_length = 1, max_length = 4096, pattern = r"\S")]
+    pub reason: String,
+}
+
+/// What an action would do. Nothing was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// How many events the saga has: what `seen` of an action names.
+    pub seen: u64,
+    /// The calls that it would lead to, in order. On the way back these are all; on the way forward those that would be made
+    /// at once, because what comes after them depends on their answers.
+    pub calls: Vec<PlannedCall>,
+    /// Where the saga would stand at once.
+    pub status: SagaStatus,
+    /// Where it would stand when all compensations among the calls have succeeded.
+    pub status_at_last: SagaStatus,
+    /// Where its steps would stand then.
+    pub steps: Vec<PlannedStep>,
+    /// What an edit changes in the body; absent for other actions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+}
+
+/// A call that would be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedCall {
+    /// The step.
+    pub step: String,
+    /// `action`, `compensation` or `probe`.
+    pub direction: String,
+    /// The method.
+    pub method: String,
+    /// The participant.
+    pub participant: String,
+    /// Path and query after the participant's address.
+    pub path: String,
+    /// `Idempotency-Key`.
+    pub idempotency_key: String,
+    /// The body; absent where there is none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub body: Value,
+}
+
+/// A step as an action would leave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedStep {
+    /// Its name.
+    pub name: String,
+    /// Where it would stand.
+    pub status: StepStatus,
+}
+
+/// One difference between two bodies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// Where: a JSON pointer (RFC 6901); empty for the whole body.
+    pub pointer: String,
+    /// What was there; absent where there was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Value>,
+    /// What is there now; absent where there is nothing any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Value>,
+}
+
+/// A dead letter that was settled, or what would come of settling it, if that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum DeadLetterOrPlan {
+    /// It was settled.
+    Settled(Box<DeadLetter>),
+    /// Nothing was done.
+    Plan(Plan),
+}
+
+/// A saga after an order, or what would come of the order, if that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SagaOrPlan {
+    /// The order was carried out.
+    Saga(Box<Saga>),
+    /// Nothing was done.
+    Plan(Plan),
+}
+
+/// How an action on a dead letter is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ActionQuery {
+    /// Do nothing, and answer with what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Refuse it unless the saga still has so many events, as `seen` of the dead letter or the plan said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+}
+
+/// Whether an order is only to be foreseen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DryRun {
+    /// Do nothing, and answer with what would be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// Whether an effect is there.
@@ -603,186 +796,4 @@ impl fmt::Display for Problem {
             detail => f.write_str(detail),
         }
     }
-}
-
-/// A list that has no pages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Items<T> {
-    /// What there is.
-    pub items: Vec<T>,
-}
-
-/// The answer to a command that was received from a queue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reply {
-    /// The command's `id`.
-    pub to: String,
-    /// What became of it.
-    pub outcome: ReplyOutcome,
-    /// Of what is done: the step's output.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub output: Value,
-    /// Of what is not: why, in one sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// Of what is not done: when to try again, such as `30s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<String>,
-}
-
-/// What became of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReplyOutcome {
-    /// It took effect.
-    Done,
-    /// It took no effect, and asking again will not change that.
-    Refused,
-    /// It took no effect, and may be tried again.
-    NotDone,
-}
-
-/// A queue, and how many messages it has.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct QueueDepth {
-    /// Its name.
-    pub name: String,
-    /// Whether the store keeps it; else it is Amazon SQS's, and the numbers are about right.
-    pub is_in_store: bool,
-    /// Ready to be received.
-    pub ready: u64,
-    /// In flight, or put for later.
-    pub invisible: u64,
-    /// Received too often without being dealt with.
-    pub dead: u64,
-}
-
-/// A message that is to be put in a queue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewMessage {
-    /// Its sender's own id for it.
-    #[schema(min_length = 1, max_length = 256)]
-    pub id: String,
-    /// What it says.
-    #[serde(default)]
-    pub body: Value,
-    /// When it may be received, such as `10s` from now; at once if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delay: Option<String>,
-}
-
-/// What to receive.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReceiveMessages {
-    /// How many at most, 1 to 100; 10 if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// For how long to wait for one, up to `20s`; not at all if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wait: Option<String>,
-    /// For how long they are invisible to others, from `1s` to `12h`; as configured if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub visibility: Option<String>,
-}
-
-/// A message that was received.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct QueueMessage {
-    /// Its sender's id for it: the same however often it comes.
-    pub id: String,
-    /// What it says; of a step, its command.
-    pub body: Value,
-    /// What to name it by when it is dealt with.
-    pub receipt: String,
-    /// How many times it was received, this time included.
-    pub receives: u32,
-}
-
-/// What becomes of messages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HandleMessages {
-    /// Of each; 1 to 100 of them.
-    pub messages: Vec<HandleMessage>,
-}
-
-/// What becomes of one message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HandleMessage {
-    /// The receipt that it came with.
-    pub receipt: String,
-    /// What becomes of it.
-    pub then: Then,
-    /// For how long it stays invisible yet (`extend`), or when it comes again (`reject`), such as `30s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-}
-
-/// What becomes of a message that was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Then {
-    /// It was dealt with, and goes.
-    Acknowledge,
-    /// Whoever received it needs more time.
-    Extend,
-    /// It was not dealt with, and comes again.
-    Reject,
-}
-
-/// What came of dealing with a message.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct HandledMessage {
-    /// The receipt.
-    pub receipt: String,
-    /// `done`, or `stale` where the message was received again since or is gone, or `refused`.
-    pub outcome: String,
-    /// Why it was refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-/// A message that was received too often without being dealt with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct DeadMessage {
-    /// Its sender's id for it; of a command it begins with the saga and the step.
-    pub id: String,
-    /// When it could be received first (RFC 3339, UTC).
-    pub sent_at: String,
-    /// When it was given up.
-    pub dead_at: String,
-    /// How many times it was received.
-    pub receives: u32,
-}
-
-/// Dead messages that are to be ready again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RedriveMessages {
-    /// How many a second, 1 to 500.
-    #[schema(minimum = 1, maximum = 500)]
-    pub per_second: u32,
-    /// Why, for the log.
-    pub reason: String,
-}
-
-/// How far a redrive is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Redrive {
-    /// Its id.
-    pub id: String,
-    /// When it began (RFC 3339, UTC).
-    pub began_at: String,
-    /// How many a second.
-    pub per_second: u32,
-    /// How many messages it is about.
-    pub total: u64,
-    /// How many of them are ready again, or have been.
-    pub moved: u64,
-    /// Whether it was cancelled.
-    pub is_cancelled: bool,
 }

@@ -75,6 +75,9 @@ pub struct Failure {
     pub status: Option<u16>,
     /// One sentence.
     pub message: String,
+    /// What failures alike have in common, where neither status nor message tell: an answer's problem type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// What an answer to an action means.
@@ -167,11 +170,10 @@ pub fn classify_action(answer: &Answer) -> ActionOutcome {
         }
         Answer::Reply(Reply::Done { output }) => return ActionOutcome::Done { output: output.clone() },
         Answer::Reply(Reply::Refused { error }) => {
-            return ActionOutcome::Refused { failure: Failure::without_status(error) };
+            return ActionOutcome::Refused { failure: refused(error) };
         }
         Answer::Reply(Reply::NotDone { error, retry_after_ms }) => {
-            let failure = Failure::without_status(error);
-            return ActionOutcome::NotDone { failure, retry_after_ms: *retry_after_ms };
+            return ActionOutcome::NotDone { failure: not_done(error), retry_after_ms: *retry_after_ms };
         }
         Answer::Response(response) => response,
     };
@@ -203,10 +205,10 @@ pub fn classify_compensation(answer: &Answer, not_found_is_done: bool) -> Compen
         }
         Answer::Reply(Reply::Done { .. }) => return CompensationOutcome::Done,
         Answer::Reply(Reply::Refused { error }) => {
-            return CompensationOutcome::Hopeless { failure: Failure::without_status(error) };
+            return CompensationOutcome::Hopeless { failure: refused(error) };
         }
         Answer::Reply(Reply::NotDone { error, retry_after_ms }) => {
-            let failure = Failure::without_status(error);
+            let failure = not_done(error);
             return CompensationOutcome::Again { failure, retry_after_ms: *retry_after_ms, uncertain: false };
         }
         Answer::Response(response) => response,
@@ -246,13 +248,41 @@ pub fn classify_probe(answer: &Answer) -> ProbeOutcome {
     }
 }
 
+/// What the answer to a message says begins with a word of ours, as that of a call does with its status.
+fn refused(error: &str) -> Failure {
+    Failure::without_status(format!("refused: {error}"))
+}
+
+fn not_done(error: &str) -> Failure {
+    Failure::without_status(format!("not done: {error}"))
+}
+
 impl Failure {
     /// A failure that no status code goes with.
     #[must_use]
     pub fn without_status(message: impl Into<String>) -> Failure {
-        Failure { status: None, message: message.into() }
+        Failure { status: None, message: message.into(), kind: None }
+    }
+
+    /// A failure that somebody tells whom the step does not ask, and why.
+    #[must_use]
+    pub fn from_outside(reason: &str) -> Failure {
+        let message = format!("failed from outside: {reason}");
+        Failure { status: None, message, kind: Some(FROM_OUTSIDE.to_owned()) }
+    }
+
+    /// Whether it is one of [`Failure::from_outside`].
+    #[must_use]
+    pub fn is_from_outside(&self) -> bool {
+        self.status.is_none() && self.kind.as_deref() == Some(FROM_OUTSIDE)
     }
 }
+
+/// The kind of what is told from outside.
+const FROM_OUTSIDE: &str = "failed from outside";
+
+/// The longest that is kept of an answer's problem type, in characters.
+const KIND_CHARS: usize = 200;
 
 /// The problem type by which `amends-idempotency` says that the call was answered before and that the answer was too
 /// large to be kept. Its member `original_status` is the status of that answer.
@@ -282,6 +312,8 @@ impl Response {
             Some(why) => format!("{message} ({why})"),
             None => message,
         };
-        Failure { status: Some(self.status), message }
+        let kind = self.body.get("type").and_then(Value::as_str);
+        let kind = kind.map(|kind| kind.chars().take(KIND_CHARS).collect());
+        Failure { status: Some(self.status), message, kind }
     }
 }

@@ -232,9 +232,15 @@ fn commands(saga: &Saga) -> Vec<Command> {
     }
     for (_, death) in saga.dead() {
         let done = Settlement::Done { output: Arc::new(Value::Null) };
-        let settlements = [Settlement::Retry, done, Settlement::Undone, Settlement::Skip];
+        let edit = Settlement::Edit { body: Arc::new(Value::Null) };
+        let settlements = [Settlement::Retry, edit, done, Settlement::Undone, Settlement::Skip, Settlement::TurnAround];
         let letter = death.letter;
-        commands.extend(settlements.map(|settlement| Command::Settle { letter, settlement, operator: operator() }));
+        commands.extend(settlements.map(|settlement| Command::Settle {
+            letter,
+            settlement,
+            operator: operator(),
+            seen: None,
+        }));
     }
     commands
 }

@@ -15,7 +15,9 @@
 mod apply;
 mod decide;
 mod event;
+mod failure;
 mod identity;
+mod prospect;
 mod request;
 mod settle;
 
@@ -25,8 +27,10 @@ mod tests;
 pub use apply::{FoldError, apply, fold};
 pub use decide::{Start, begin, decide};
 pub use event::{Event, Operator, Trouble};
+pub use failure::{FailedAt, failure_fingerprint};
 pub use identity::{Identity, fingerprint, identify};
-pub use request::Request;
+pub use prospect::{Prospect, foresee};
+pub use request::{Request, request_of};
 
 use crate::answer::{Answer, Failure, Reply};
 use crate::definition::{Definition, Kind, StepIndex};
@@ -99,8 +103,24 @@ pub struct Step {
     pub output: Arc<Value>,
     /// Whether some attempt may have taken effect and no later answer has settled it.
     pub uncertain: bool,
+    /// Whether the outcome of some attempt was ever unknown. Whatever was learned since, its request may still arrive.
+    pub may_arrive: bool,
+    /// What a person has put in the place of the action's body, if anybody did.
+    pub edit: Option<Edit>,
     /// What went wrong last.
     pub error: Option<Failure>,
+}
+
+/// Another body for a step's action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// The body.
+    pub body: Arc<Value>,
+    /// Which body this is: the definition's is the first one. The step's keys are of the same generation, because a key
+    /// stands for one request.
+    pub generation: u32,
+    /// How many attempts there were before it.
+    pub after_attempt: u32,
 }
 
 /// Where a step stands.
@@ -312,6 +332,8 @@ pub enum Command {
         settlement: Settlement,
         /// Who says so, and why.
         operator: Operator,
+        /// How many events the saga had when this was decided, if it is to hold for that state alone.
+        seen: Option<u64>,
     },
 }
 
@@ -341,7 +363,7 @@ impl fmt::Display for Command {
             Command::Cancel(_) => f.write_str("cancel"),
             Command::Pause(_) => f.write_str("pause"),
             Command::Resume(_) => f.write_str("resume"),
-            Command::Settle { letter, settlement: _, operator: _ } => write!(f, "settle dead letter {letter}"),
+            Command::Settle { letter, settlement: _, operator: _, seen: _ } => write!(f, "settle dead letter {letter}"),
         }
     }
 }
@@ -352,6 +374,11 @@ impl fmt::Display for Command {
 pub enum Settlement {
     /// Try again, with the same key and a fresh budget.
     Retry,
+    /// Try again with another body, under another key and with a fresh budget.
+    Edit {
+        /// The body.
+        body: Arc<Value>,
+    },
     /// The effect is there.
     Done {
         /// The step's output for the steps after it.
@@ -361,6 +388,8 @@ pub enum Settlement {
     Undone,
     /// Leave the step as it is and go on.
     Skip,
+    /// Undo what the saga did, this step too if it may have happened.
+    TurnAround,
 }
 
 /// What a command comes to.

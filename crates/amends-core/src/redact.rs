@@ -17,10 +17,12 @@ mod words;
 pub use pointer::{Pointer, PointerError};
 pub use words::own_words;
 
+use crate::answer::Failure;
 use crate::definition::{Definition, StepIndex};
-use crate::machine::Event;
+use crate::machine::{Event, Saga};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What stands in the place of a value that is not shown, whatever its type.
 pub const REDACTED: &str = "[redacted]";
@@ -63,6 +65,40 @@ impl<'a> Redaction<'a> {
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         if self.hides() { own_words(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// A failure as it is shown. Its kind is the participant's word.
+    #[must_use]
+    pub fn failure(&self, failure: &Failure) -> Failure {
+        if !self.hides() {
+            return failure.clone();
+        }
+        let kind = failure.kind.as_ref().map(|_| REDACTED.to_owned());
+        Failure { status: failure.status, message: self.text(&failure.message).into_owned(), kind }
+    }
+
+    /// A body that a person gave an action, as it is shown. No pointer reaches into it, so all of it is hidden.
+    #[must_use]
+    pub fn edited(&self, body: &Value) -> Value {
+        if self.hides() { REDACTED.into() } else { body.clone() }
+    }
+
+    /// A saga for which calls are rendered that are only shown. What expressions make of a hidden value is not known to be
+    /// harmless, so they do not get it in the first place.
+    #[must_use]
+    pub fn saga<'s>(&self, saga: &'s Saga) -> Cow<'s, Saga> {
+        if !self.hides() {
+            return Cow::Borrowed(saga);
+        }
+        let mut shown = saga.clone();
+        shown.input = Arc::new(self.input(&saga.input));
+        for (index, step) in shown.steps.iter_mut().enumerate() {
+            step.output = Arc::new(self.output(index, &step.output));
+            if let Some(edit) = &mut step.edit {
+                edit.body = Arc::new(self.edited(&edit.body));
+            }
+        }
+        Cow::Owned(shown)
     }
 
     /// An event as it is shown.

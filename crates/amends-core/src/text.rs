@@ -24,6 +24,30 @@ pub fn shortened(text: &str) -> String {
     if short.len() < text.len() { format!("{short}…") } else { short }
 }
 
+/// A message without what differs from case to case: quotations, and words with a digit in them, become `#`.
+#[must_use]
+pub fn without_particulars(text: &str) -> String {
+    let mut kept = String::new();
+    let mut quote = None;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let was_quoted = quote.is_some();
+        for character in word.chars() {
+            match quote {
+                Some(open) if open == character => quote = None,
+                None if matches!(character, '`' | '"') => quote = Some(character),
+                Some(_) | None => {}
+            }
+        }
+        let is_particular = was_quoted || word.contains(|c: char| c.is_ascii_digit() || matches!(c, '`' | '"'));
+        match is_particular {
+            true if kept.ends_with("# ") => {}
+            true => kept.push_str("# "),
+            false => kept.push_str(word),
+        }
+    }
+    kept.trim_end().to_owned()
+}
+
 /// The innermost cause of an error: the part that says something ("connection refused").
 #[must_use]
 pub fn innermost(error: &dyn std::error::Error) -> String {

@@ -97,6 +97,9 @@ pub enum Order {
         settlement: Settlement,
         /// Who says so, and why.
         operator: Operator,
+        /// How many events the saga had when this was decided, if it is to hold for that state alone.
+        #[serde(default)]
+        seen: Option<u64>,
     },
 }
 

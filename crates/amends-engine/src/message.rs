@@ -2,7 +2,6 @@
 
 use amends_core::answer::Reply;
 use amends_core::definition::Definition;
-use amends_core::idempotency::{action_key, compensation_key};
 use amends_core::machine::{Direction, PlannedCall, Saga};
 use amends_core::time::Timestamp;
 use amends_store::Write;
@@ -53,10 +52,10 @@ pub(crate) struct Addressee<'a> {
 /// What writes the message that a call stands for.
 pub(crate) fn send(definition: &Definition, saga: &Saga, call: &PlannedCall, now: Timestamp) -> Write {
     let step = definition.steps[call.step].name.as_str();
-    let own_key = action_key(&saga.key, saga.id, step);
+    let own_key = saga.action_key(definition, call.step);
     let (idempotency_key, undone_key) = match call.direction {
         Direction::Action | Direction::Probe => (own_key, None),
-        Direction::Compensation => (compensation_key(&saga.key, saga.id, step), Some(own_key)),
+        Direction::Compensation => (saga.compensation_key(definition, call.step), Some(own_key)),
     };
     let id = format!("{}.{step}.{}.{}", saga.id, call.direction.as_str(), call.attempt);
     let body = call.request.body.clone().unwrap_or_else(|| "null".into());
@@ -93,6 +92,8 @@ impl Addressee<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amends_core::lint;
+    use amends_core::machine::{Edit, Event, fold, request_of};
     use serde_json::json;
     use std::sync::Arc;
 
@@ -109,6 +110,37 @@ mod tests {
         for wrong in ["pay.action", "pay.probe.1", "pay.action.-1", "pay.action.x", "pay.action.1.", "pay.action.1.2"] {
             assert_eq!(read(&format!("{saga}.{wrong}")), None, "{wrong}");
         }
+    }
+
+    /// A body that a person has put in the place of another goes under a key of its own, in a command of its own.
+    #[test]
+    fn an_edited_command_has_another_key() {
+        let source = "saga: s\nkey: x\nsteps:\n  pay: { action: { send: \"queue:bank\", body: { n: 1 } }, \
+                      compensation: { send: \"queue:bank\", body: {} } }\n";
+        let definition = lint::compile(source).expect("it is valid");
+        let (key, input) = ("x".to_owned(), Arc::default());
+        let started = Event::Started { key, input, deadline_at: None, traceparent: None };
+        let mut saga = fold(&definition, Uuid::from_u128(7), [(Timestamp(1), &started)]).expect("it begins so");
+        let sent = |saga: &Saga, direction, attempt| {
+            let request = request_of(&definition, saga, 0, direction).expect("there is one").expect("it is rendered");
+            let call = PlannedCall { step: 0, direction, attempt, request };
+            let Write::Send { message, .. } = send(&definition, saga, &call, Timestamp(1)) else { unreachable!() };
+            let told: serde_json::Value = serde_json::from_str(&message.body).expect("it is JSON");
+            (message.id, told["idempotency_key"].clone(), told["action_key"].clone(), told["body"].clone())
+        };
+        let id = saga.id;
+        let first = sent(&saga, Direction::Action, 1);
+        assert_eq!(first, (format!("{id}.pay.action.1"), json!(format!("x-{id}-pay")), json!(null), json!({ "n": 1 })));
+        saga.steps[0].edit = Some(Edit { body: Arc::new(json!({ "n": 2 })), generation: 2, after_attempt: 1 });
+        let edited = sent(&saga, Direction::Action, 2);
+        assert_eq!(
+            edited,
+            (format!("{id}.pay.action.2"), json!(format!("x-{id}-pay.2")), json!(null), json!({ "n": 2 }))
+        );
+        let (name, key, undone_key, _) = sent(&saga, Direction::Compensation, 1);
+        assert_eq!(name, format!("{id}.pay.compensation.1"));
+        let keys = [key, undone_key];
+        assert_eq!(keys, [json!(format!("x-{id}-pay.2-compensation")), json!(format!("x-{id}-pay.2"))]);
     }
 
     #[test]

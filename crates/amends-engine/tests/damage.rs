@@ -103,6 +103,7 @@ async fn a_damaged_saga_is_set_aside_and_the_others_go_on() {
             letter: letter.parse().expect("an id ends in a number"),
             settlement: Settlement::Retry,
             operator: Operator { actor: "kim".into(), reason: "the disk was mended".into() },
+            seen: None,
         };
         assert_eq!(second.order(sagas[1], settle).await.is_ok(), can_be_read_again, "{sql}");
         let expected = if can_be_read_again { Status::Completed } else { Status::Stuck };

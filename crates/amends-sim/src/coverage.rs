@@ -68,6 +68,8 @@ pub const REQUIRED: &[&str] = &[
     "settled: done",
     "settled: undone",
     "settled: skip",
+    "settled: edit",
+    "settled: turn around",
     "clock wrong by an hour",
 ];
 

@@ -26,6 +26,8 @@ pub(crate) struct Known {
     pub(crate) owner: Uuid,
     /// Steps that a person left as they were.
     pub(crate) left_alone: BTreeSet<StepIndex>,
+    /// The keys of actions that a person edited: nothing must ever happen under them.
+    former_keys: Vec<String>,
     /// Commits without events that carried out a person's order.
     orders: Vec<Commit>,
 }
@@ -37,8 +39,8 @@ pub(crate) struct Model {
     pub(crate) definitions: BTreeMap<String, Arc<Definition>>,
     /// What was sent under each key first: it never changes.
     requests: BTreeMap<String, Fingerprint>,
-    /// The key of each step's call: it never changes either.
-    keys: BTreeMap<(Uuid, StepIndex, bool), String>,
+    /// The key of each step's call, for each time that a person edited the request: it never changes either.
+    keys: BTreeMap<(Uuid, StepIndex, u32, bool), String>,
 }
 
 impl Model {
@@ -69,6 +71,7 @@ impl Model {
                 rest: commit.row.rest,
                 owner: Uuid::nil(),
                 left_alone: BTreeSet::new(),
+                former_keys: Vec::new(),
                 orders: Vec::new(),
             };
             self.sagas.insert(commit.saga, known);
@@ -126,7 +129,9 @@ impl Model {
 
     /// Every attempt has the same key, and the same request under it.
     fn keeps_its_request(&mut self, call: &OutgoingCall) -> Result<(), Violation> {
-        let of = (call.saga, call.step, call.direction == Direction::Compensation);
+        let step = self.sagas.get(&call.saga).map(|known| &known.saga.steps[call.step]);
+        let generation = step.and_then(|step| step.edit.as_ref()).map_or(1, |edit| edit.generation);
+        let of = (call.saga, call.step, generation, call.direction == Direction::Compensation);
         let key = self.keys.entry(of).or_insert_with(|| call.key.clone());
         if *key != call.key {
             return Err(format!("a call under another key than before, {key}: {call:?}"));
@@ -155,6 +160,9 @@ impl Known {
         if let Event::DeadLetterSettled { step, settlement: Settlement::Skip, .. } = event {
             self.left_alone.insert(*step);
         }
+        if let Event::DeadLetterSettled { step, settlement: Settlement::Edit { .. }, .. } = event {
+            self.former_keys.push(self.action_key(*step));
+        }
         apply(&mut self.saga, event, at).map_err(|error| format!("{}: {error}", self.saga.id))?;
         self.note(event, coverage);
         Ok(())
@@ -178,6 +186,8 @@ impl Known {
             Event::DeadLetterSettled { settlement: Settlement::Done { .. }, .. } => "settled: done",
             Event::DeadLetterSettled { settlement: Settlement::Undone, .. } => "settled: undone",
             Event::DeadLetterSettled { settlement: Settlement::Skip, .. } => "settled: skip",
+            Event::DeadLetterSettled { settlement: Settlement::Edit { .. }, .. } => "settled: edit",
+            Event::DeadLetterSettled { settlement: Settlement::TurnAround, .. } => "settled: turn around",
             Event::ActionStarted { until: Some(_), .. } => "sent: an action",
             Event::CompensationSent { .. } => "sent: a compensation",
             Event::Started { .. }
@@ -255,8 +265,7 @@ impl Known {
 
     /// The key of a step's action.
     pub(crate) fn action_key(&self, step: StepIndex) -> String {
-        let name = &self.definition.steps[step].name;
-        amends_core::idempotency::action_key(&self.saga.key, self.saga.id, name)
+        self.saga.action_key(&self.definition, step)
     }
 
     /// Whether a request of this step that lands after its compensation is turned away.
@@ -272,6 +281,9 @@ impl Known {
 
     /// When all is over, and nothing is under way any more: the books say what the saga says.
     pub(crate) fn check_books(&self, participants: &Participants) -> Result<(), Violation> {
+        if let Some(key) = self.former_keys.iter().find(|key| participants.effect(key).done > 0) {
+            return Err(format!("{}: a request that was edited took effect all the same, under {key}", self.saga.id));
+        }
         for step in (0..self.saga.steps.len()).filter(|step| self.definition.steps[*step].call().is_some()) {
             let net = participants.effect(&self.action_key(step)).net();
             let may_stay = self.left_alone.contains(&step) || self.has_nothing_to_undo(step);

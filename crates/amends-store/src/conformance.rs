@@ -108,6 +108,8 @@ macro_rules! conformance_cases {
                 people::a_dead_letter_about_the_saga_is_settled_by_the_saga
                 people::dead_letters_come_in_pages
                 people::dead_letters_are_filtered
+                people::dead_letters_alike_are_counted_together
+                people::groups_of_dead_letters_come_in_pages
                 audit::the_audit_log_is_in_the_order_of_the_commits
                 audit::the_audit_log_comes_in_pages
                 audit::what_concerns_no_saga_is_in_the_log_once
@@ -252,6 +254,8 @@ fn open_dead_letter(id: &str) -> Write {
         direction: "compensation".into(),
         claim: "unknown".into(),
         error: "503 from payment".into(),
+        fingerprint: "00f1".into(),
+        participant: Some("payment".into()),
         at: at(700),
     }
 }

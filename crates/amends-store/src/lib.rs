@@ -166,6 +166,8 @@ pub trait Views: Send + Sync {
     async fn sagas(&self, query: SagaQuery) -> Result<Vec<Summary>, StoreError>;
     /// A page of dead letters.
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError>;
+    /// Open dead letters, those alike together. A group's place is that of its newest one.
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError>;
     /// One dead letter by its id.
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError>;
     /// A page of the audit log.
@@ -307,6 +309,10 @@ pub enum Write {
         claim: String,
         /// What went wrong last.
         error: String,
+        /// What dead letters alike have in common.
+        fingerprint: String,
+        /// The participant of the call that was given up, if it was a call.
+        participant: Option<String>,
         /// When it was opened.
         at: Timestamp,
     },
@@ -590,6 +596,8 @@ pub struct DeadLetter {
     pub direction: String,
     pub claim: String,
     pub error: String,
+    pub fingerprint: String,
+    pub participant: Option<String>,
     pub opened_at: Timestamp,
     /// When it was settled and how; `None` while it is open.
     pub closed: Option<(Timestamp, String)>,
@@ -604,9 +612,39 @@ pub struct DeadLetterQuery {
     pub definition: Option<String>,
     /// Only of this saga.
     pub saga: Option<Uuid>,
+    /// Only of the step with this name.
+    pub step: Option<String>,
+    /// Only those whose call was this participant's.
+    pub participant: Option<String>,
+    /// Only those with this fingerprint.
+    pub fingerprint: Option<String>,
+    /// Only those that were opened before this.
+    pub opened_before: Option<Timestamp>,
     /// The settled ones too.
     pub closed: bool,
     /// Only those whose place is before this one.
+    pub before: Option<u64>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// Open dead letters with the same fingerprint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetterGroup {
+    /// How many there are, at least 1.
+    pub count: u64,
+    /// When the first of them was opened.
+    pub oldest_at: Timestamp,
+    /// When the last of them was opened.
+    pub newest_at: Timestamp,
+    /// The one with the highest place: it stands for the others.
+    pub sample: DeadLetter,
+}
+
+/// Which groups of dead letters to list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupQuery {
+    /// Only those whose sample's place is before this one.
     pub before: Option<u64>,
     /// How many at most.
     pub limit: usize,

@@ -12,9 +12,10 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
-    Incarnation, Offer, Outcome, PermitRequest, Queues, Receive, Received, Record, SagaQuery, Statistics, Store,
-    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Deed,
+    Forget, GroupQuery, Incarnation, Offer, Outcome, PermitRequest, Queues, Receive, Received, Record, SagaQuery,
+    Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views,
+    Which,
 };
 use amends_core::chain::Head;
 use amends_core::time::Timestamp;
@@ -117,6 +118,10 @@ impl Views for MemoryStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         Ok(self.state().dead_letters(&query))
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        Ok(self.state().dead_letter_groups(&query))
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

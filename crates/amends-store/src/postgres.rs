@@ -35,10 +35,10 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
-    Incarnation, Item, Migration, Offer, Outcome, Patience, PermitRequest, Queues, Receive, Received, Record,
-    SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens,
-    Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Deed,
+    Forget, GroupQuery, Incarnation, Item, Migration, Offer, Outcome, Patience, PermitRequest, Queues, Receive,
+    Received, Record, SagaQuery, Statistics, Store, StoreError, StoredDefinition, StoredToken, Summary, TokenDigest,
+    TokenQuery, Tokens, Views, Which,
 };
 use amends_core::chain::Head;
 use amends_core::time::Timestamp;
@@ -424,6 +424,10 @@ impl Views for PostgresStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         read!(self, link => reads::dead_letters(link, &query))
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        read!(self, link => reads::dead_letter_groups(link, &query))
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

@@ -32,9 +32,9 @@ use crate::queues::{
     Redrive, Sent,
 };
 use crate::{
-    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterQuery, Deed, Forget,
-    Incarnation, Outcome, Queues, Receive, Received, Record, SagaQuery, Statistics, Store, StoreError,
-    StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
+    Acquired, AuditEntry, AuditLog, AuditQuery, Claimed, Commit, DeadLetter, DeadLetterGroup, DeadLetterQuery, Deed,
+    Forget, GroupQuery, Incarnation, Outcome, Queues, Receive, Received, Record, SagaQuery, Statistics, Store,
+    StoreError, StoredDefinition, StoredToken, Summary, TokenDigest, TokenQuery, Tokens, Views, Which,
 };
 use amends_core::chain::Head;
 use amends_core::time::Timestamp;
@@ -195,6 +195,10 @@ impl Views for SqliteStore {
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Vec<DeadLetter>, StoreError> {
         self.readers.perform(move |snapshot| reads::dead_letters(snapshot, &query)).await
+    }
+
+    async fn dead_letter_groups(&self, query: GroupQuery) -> Result<Vec<DeadLetterGroup>, StoreError> {
+        self.readers.perform(move |snapshot| reads::dead_letter_groups(snapshot, &query)).await
     }
 
     async fn dead_letter(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {

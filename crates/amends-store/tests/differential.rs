@@ -8,9 +8,9 @@ use amends_core::time::Timestamp;
 use amends_store::conformance::{Subject, dump, without_writers};
 use amends_store::queues::{DeadQuery, Handled, Handling, NewMessage, NewRedrive, QueueError, ReceiveRequest};
 use amends_store::{
-    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Deed, Forget, MemoryStore, Outcome,
-    PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions, SqliteStore, StoreError,
-    StoredDefinition, StoredEvents, Which, Write,
+    Acquired, AuditQuery, Birth, Commit, Count, Counter, DeadLetterQuery, Dedupe, Deed, Forget, GroupQuery,
+    MemoryStore, Outcome, PostgresOptions, PostgresStore, Processes, Receive, Rest, Row, SagaQuery, SqliteOptions,
+    SqliteStore, StoreError, StoredDefinition, StoredEvents, Which, Write,
 };
 use fastrand::Rng;
 use std::collections::BTreeSet;
@@ -96,6 +96,7 @@ enum Operation {
     Sagas(SagaQuery),
     DeadLetters(DeadLetterQuery),
     DeadLetter(String),
+    DeadLetterGroups(GroupQuery),
     Audit(AuditQuery),
     Seal(usize),
     Sealed(u64, usize),
@@ -222,6 +223,7 @@ async fn look_or_seal(store: &Subject, operation: Operation, now: Timestamp) -> 
         }
         Operation::Sagas(query) => ("sagas", "", told(store.sagas(query).await)),
         Operation::DeadLetters(query) => ("dead-letters", "", told(store.dead_letters(query).await)),
+        Operation::DeadLetterGroups(query) => ("dead-letter-groups", "", told(store.dead_letter_groups(query).await)),
         Operation::DeadLetter(id) => {
             let answer = told(store.dead_letter(&id).await);
             ("dead-letter", if answer == "None" { "missing" } else { "found" }, answer)
@@ -433,6 +435,8 @@ impl Dice {
             direction: "action".into(),
             claim: "unknown".into(),
             error: "503".into(),
+            fingerprint: self.step(),
+            participant: self.maybe(Self::participant),
             at,
         }
     }
@@ -552,7 +556,7 @@ impl Dice {
 
     fn view(&mut self) -> Operation {
         let limit = self.rng.usize(..6);
-        match self.rng.u8(..10) {
+        match self.rng.u8(..11) {
             0 => Operation::Definitions(Which::Current),
             1 => Operation::Definitions(Which::Version(self.pick(&["order-v1", "order-v2", "none"]))),
             2 => Operation::Saga(self.saga()),
@@ -566,18 +570,26 @@ impl Dice {
             4 => Operation::DeadLetters(DeadLetterQuery {
                 definition: self.maybe(Self::definition),
                 saga: self.maybe(Self::saga),
+                step: self.maybe(Self::step),
+                participant: self.maybe(Self::participant),
+                fingerprint: self.maybe(Self::step),
+                opened_before: self.maybe(Self::time),
                 closed: self.rng.bool(),
                 before: self.maybe(|dice| dice.rng.u64(..20)),
                 limit,
             }),
             5 => Operation::DeadLetter(format!("letter-{}", self.rng.u32(..=self.letters))),
-            6 => Operation::Audit(AuditQuery {
+            6 => {
+                let before = self.maybe(|dice| dice.rng.u64(..20));
+                Operation::DeadLetterGroups(GroupQuery { before, limit })
+            }
+            7 => Operation::Audit(AuditQuery {
                 saga: self.maybe(Self::saga),
                 before: self.maybe(|dice| u128::from(dice.rng.u64(..20)) << 64),
                 limit,
             }),
-            7 => Operation::Seal(limit),
-            8 => Operation::Sealed(self.rng.u64(..20), limit),
+            8 => Operation::Seal(limit),
+            9 => Operation::Sealed(self.rng.u64(..20), limit),
             _ => Operation::Statistics,
         }
     }

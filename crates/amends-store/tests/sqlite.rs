@@ -70,6 +70,8 @@ async fn everything_is_there_when_a_store_is_opened_again() {
         direction: "saga".into(),
         claim: "unknown".into(),
         error: "e".into(),
+        fingerprint: "f".into(),
+        participant: None,
         at: Timestamp(1),
     };
     let (actor, action, reason) = ("kim".to_owned(), "skip".to_owned(), "r".to_owned());

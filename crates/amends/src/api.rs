@@ -14,6 +14,7 @@ mod health;
 mod history;
 pub(crate) mod json;
 mod metrics;
+mod plan;
 mod prefer;
 pub mod problem;
 mod queues;

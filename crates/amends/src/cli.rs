@@ -22,6 +22,7 @@ mod watch;
 mod tests;
 
 use crate::{api, demo, shop_service};
+use amends_client::SagaOrder;
 use clap::{Parser, Subcommand};
 use failure::Failure;
 use std::future::Future;
@@ -107,9 +108,9 @@ fn run(command: Command) -> Outcome {
         Command::Get(arguments) => on_one_core(sagas::get(arguments)),
         Command::List(arguments) => on_one_core(sagas::list(arguments)),
         Command::Watch(arguments) => on_one_core(watch::run(arguments)),
-        Command::Cancel(arguments) => on_one_core(sagas::cancel(arguments)),
-        Command::Pause(arguments) => on_one_core(sagas::pause(arguments)),
-        Command::Resume(arguments) => on_one_core(sagas::resume(arguments)),
+        Command::Cancel(arguments) => on_one_core(sagas::order(arguments, SagaOrder::Cancel)),
+        Command::Pause(arguments) => on_one_core(sagas::order(arguments, SagaOrder::Pause)),
+        Command::Resume(arguments) => on_one_core(sagas::order(arguments, SagaOrder::Resume)),
         Command::Complete(arguments) => on_one_core(sagas::complete(arguments)),
         Command::Fail(arguments) => on_one_core(sagas::fail(arguments)),
         Command::DeadLetters(command) => on_one_core(dead_letters::run(command)),

@@ -66,15 +66,7 @@ impl Server {
     /// Where the address is taken, the store cannot be opened, or a definition is not valid.
     pub async fn start(config: &Config) -> anyhow::Result<Server> {
         amends_failpoints::arm()?;
-        for name in &config.unknown_variables {
-            tracing::warn!(
-                "the environment variable {name} looks like a setting and is none; see docs/configuration.md"
-            );
-        }
-        warn_of_missing_secrets(config).await;
-        if let Some(auth) = &config.auth {
-            auth::warn_of_unusable(auth).await;
-        }
+        warn(config).await;
         let known = config.known();
         let loaded = match &config.definitions {
             Some(directory) => definitions::load(directory, &known)?,
@@ -121,8 +113,7 @@ impl Server {
             health: healthy.clone(),
         });
         let serving = Serving { router: router(app.clone()), http: config.http.clone(), certificates, health: healthy };
-        let answered = config.queues.iter().filter(|(_, queue)| queue.holds_replies).map(|(name, _)| name.clone());
-        let replies = answered.map(|name| tokio::spawn(replies::run(app.clone(), name))).collect();
+        let replies = replies::start(config, &app);
         let connections = tokio::spawn(listener::accept(listener, serving));
         let grace_ms = config.shutdown_grace_ms;
         Ok(Server {
@@ -198,6 +189,17 @@ impl Server {
             exporter.stop().await;
         }
         stopped.context("the engine could not be stopped in order")
+    }
+}
+
+/// Warns of what in a configuration cannot be meant.
+async fn warn(config: &Config) {
+    for name in &config.unknown_variables {
+        tracing::warn!("the environment variable {name} looks like a setting and is none; see docs/configuration.md");
+    }
+    warn_of_missing_secrets(config).await;
+    if let Some(auth) = &config.auth {
+        auth::warn_of_unusable(auth).await;
     }
 }
 

@@ -4,8 +4,9 @@
 use amends::config::{Config, Sources};
 use amends::server::Server;
 use amends_client::{
-    AuditQuery, Client, DeadLetter, DeadLetterQuery, Decision, Effect, Error, Event, ResolveDeadLetter, Saga,
-    SagaQuery, SagaStatus, StartOptions, StepStatus,
+    AuditQuery, Change, Claim, Client, DeadLetter, DeadLetterAction, DeadLetterQuery, Decision, EditDeadLetter, Effect,
+    Error, Event, GroupQuery, Plan, Reason, ResolveDeadLetter, Saga, SagaOrder, SagaQuery, SagaStatus, StartOptions,
+    StepStatus,
 };
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -42,6 +43,27 @@ steps:
   pay: { action: { post: \"shop:/works\" }, compensation: { post: \"shop:/is-gone\" } }
   ship: { action: { post: \"shop:/refuses\" }, compensation: none }
 ";
+/// Its second step may have happened, and nobody can say.
+const DOUBTS: &str = "
+saga: doubts
+key: \"{{ input.id }}\"
+steps:
+  pay: { action: { post: \"shop:/works\" }, compensation: { post: \"shop:/works\" } }
+  ship:
+    action: { post: \"shop:/fails\" }
+    effects: at-most-once
+    compensation: { post: \"shop:/works\" }
+";
+/// Its second step is refused unless its amount is a small one.
+const PICKY: &str = "
+saga: picky
+key: \"{{ input.id }}\"
+steps:
+  pay: { action: { post: \"shop:/works\" }, compensation: { post: \"shop:/works\" } }
+  book:
+    kind: retriable
+    action: { post: \"shop:/picky\", body: { amount: 1000, note: \"{{ input.id }}\" } }
+";
 
 struct World {
     server: Server,
@@ -50,14 +72,19 @@ struct World {
     http: reqwest::Client,
     /// The `traceparent` of every call to the participant.
     traceparents: Arc<Mutex<Vec<String>>>,
+    /// Key and body of every call to what is picky.
+    picked: Picked,
     directory: TempDir,
 }
+
+type Picked = Arc<Mutex<Vec<(String, Value)>>>;
 
 impl World {
     async fn new() -> World {
         let directory = tempfile::tempdir().unwrap();
         let traceparents = Arc::default();
-        let shop = participant(Arc::clone(&traceparents)).await;
+        let picked = Picked::default();
+        let shop = participant(Arc::clone(&traceparents), Arc::clone(&picked)).await;
         let sagas = directory.path().join("sagas");
         std::fs::create_dir(&sagas).unwrap();
         for (name, source) in [("ends.yaml", ENDS), ("waits.yml", WAITS), ("sticks.yaml", STICKS), ("notes.txt", "?")] {
@@ -72,7 +99,7 @@ impl World {
         let base = format!("http://{}", server.address());
         let client = Client::new(&base).unwrap().acting_as("ada");
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        World { server, base, client, http, traceparents, directory }
+        World { server, base, client, http, traceparents, picked, directory }
     }
 
     async fn start(&self, definition: &str, id: &str) -> Saga {
@@ -116,13 +143,20 @@ async fn serve(directory: &Path) -> Server {
 }
 
 /// A service that does as its paths say, and notes the traces of its calls.
-async fn participant(traceparents: Arc<Mutex<Vec<String>>>) -> SocketAddr {
+async fn participant(traceparents: Arc<Mutex<Vec<String>>>, picked: Picked) -> SocketAddr {
     let works = move |headers: HeaderMap| async move {
         traceparents.lock().unwrap().push(headers["traceparent"].to_str().unwrap().to_owned());
         axum::Json(json!({ "worked": true }))
     };
+    let picky = move |headers: HeaderMap, axum::Json(body): axum::Json<Value>| async move {
+        let is_small = body["amount"].as_u64().is_some_and(|amount| amount < 100);
+        picked.lock().unwrap().push((headers["idempotency-key"].to_str().unwrap().to_owned(), body));
+        if is_small { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }
+    };
     let router = Router::new()
         .route("/works", post(works))
+        .route("/picky", post(picky))
+        .route("/fails", post(|| async { StatusCode::SERVICE_UNAVAILABLE }))
         .route("/refuses", post(|| async { StatusCode::UNPROCESSABLE_ENTITY }))
         .route("/is-gone", post(|| async { StatusCode::NOT_FOUND }));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -371,7 +405,14 @@ async fn a_dead_letter_is_shown_and_settled_once() {
     assert_eq!((letter.step.as_deref(), letter.direction.as_str()), (Some("pay"), "compensation"));
     let shown = world.client.dead_letter(&letter.id).await.unwrap();
     assert_eq!(shown.decisions, [Decision::Retry, Decision::Undone, Decision::Skip], "an effect is not left by `done`");
-    assert_eq!(DeadLetter { decisions: Vec::new(), ..shown }, letter);
+    assert_eq!(shown.saga_status, Some(SagaStatus::Stuck));
+    let call = shown.call.clone().unwrap();
+    assert_eq!((call.direction.as_str(), call.path.as_str()), ("compensation", "/is-gone"));
+    let tried: Vec<&str> = shown.attempts.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(tried, ["action-started", "action-done", "compensation-queued", "dead-lettered"]);
+    let bare =
+        DeadLetter { decisions: Vec::new(), seen: None, saga_status: None, call: None, attempts: Vec::new(), ..shown };
+    assert_eq!(bare, letter);
 
     let retried = world.client.retry_dead_letter(&letter.id, "perhaps now").await.unwrap();
     assert!(retried.resolution.unwrap().contains("perhaps now"));
@@ -392,6 +433,138 @@ async fn a_dead_letter_is_shown_and_settled_once() {
     assert_eq!(world.client.dead_letters(&open).await.unwrap().items, []);
     let all = world.client.dead_letters(&DeadLetterQuery { closed: true, ..open }).await.unwrap().items;
     assert_eq!(all.iter().map(|letter| &letter.id).collect::<Vec<_>>(), [&second.id, &letter.id]);
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn dead_letters_that_are_alike_are_one_group() {
+    let world = World::new().await;
+    let ids = [world.start("sticks", "a").await.id, world.start("sticks", "b").await.id];
+    let page = world.client.dead_letter_groups(&GroupQuery::default()).await.unwrap();
+    let [group] = &page.items[..] else { panic!("one group, and not {page:?}") };
+    assert_eq!((group.count, group.definition.as_str()), (2, "sticks"));
+    assert_eq!((group.step.as_deref(), group.participant.as_deref()), (Some("pay"), Some("shop")));
+    assert!(group.sample.starts_with(&ids[1]), "the newest stands for the others");
+    let listed = async |query: DeadLetterQuery| {
+        let page = world.client.dead_letters(&query).await.unwrap();
+        page.items.into_iter().map(|letter| letter.saga).collect::<Vec<_>>()
+    };
+    let all = DeadLetterQuery::default();
+    let newest_first = [ids[1].clone(), ids[0].clone()];
+    let fingerprint = Some(group.fingerprint.clone());
+    assert_eq!(listed(DeadLetterQuery { fingerprint, ..all.clone() }).await, newest_first);
+    assert_eq!(listed(DeadLetterQuery { step: Some("pay".into()), ..all.clone() }).await, newest_first);
+    assert_eq!(listed(DeadLetterQuery { participant: Some("shop".into()), ..all.clone() }).await, newest_first);
+    // They have an age as soon as a millisecond is over.
+    let old = DeadLetterQuery { older_than: Some("1ms".into()), ..all.clone() };
+    timeout(PATIENCE, async { while listed(old.clone()).await != newest_first {} }).await.unwrap();
+    for nothing in [
+        DeadLetterQuery { fingerprint: Some("0".repeat(16)), ..all.clone() },
+        DeadLetterQuery { step: Some("ship".into()), ..all.clone() },
+        DeadLetterQuery { participant: Some("bank".into()), ..all.clone() },
+        DeadLetterQuery { older_than: Some("1h".into()), ..all },
+    ] {
+        assert_eq!(listed(nothing.clone()).await, [""; 0], "{nothing:?}");
+    }
+    world.server.stop().await.unwrap();
+}
+
+fn reason(text: &str) -> Reason {
+    Reason { reason: text.to_owned() }
+}
+
+impl World {
+    /// Starts a saga of a definition that was not there before, and gives its dead letter.
+    async fn stuck(&self, name: &str, source: &str) -> (Saga, DeadLetter) {
+        self.client.put_definition(name, source).await.unwrap();
+        let saga = self.start(name, "a").await;
+        assert_eq!(saga.status, SagaStatus::Stuck);
+        let query = DeadLetterQuery { saga: Some(saga.id.clone()), ..DeadLetterQuery::default() };
+        let letter = self.client.dead_letters(&query).await.unwrap().items.remove(0);
+        (saga, self.client.dead_letter(&letter.id).await.unwrap())
+    }
+
+    async fn refused(&self, id: &str, action: &DeadLetterAction) -> String {
+        let Error::Refused(foreseen) = self.client.foresee_dead_letter(id, action).await.unwrap_err() else { panic!() };
+        let Error::Refused(problem) = self.client.settle_dead_letter(id, action, None).await.unwrap_err() else {
+            panic!()
+        };
+        assert_eq!(problem.status, 409);
+        assert_eq!(foreseen.detail, problem.detail, "it is refused for the reason that was foreseen");
+        problem.detail
+    }
+}
+
+/// Each call as `direction of step`.
+fn planned(plan: &Plan) -> Vec<String> {
+    plan.calls.iter().map(|call| format!("{} of {}", call.direction, call.step)).collect()
+}
+
+#[tokio::test]
+async fn a_saga_is_turned_around_at_a_dead_letter_as_was_foreseen() {
+    let world = World::new().await;
+    let (saga, letter) = world.stuck("doubts", DOUBTS).await;
+    assert_eq!(letter.claim, Claim::Unknown);
+    let decisions = [Decision::Retry, Decision::Done, Decision::Undone, Decision::Skip, Decision::TurnAround];
+    assert_eq!(letter.decisions, decisions, "what may have happened is not edited");
+    let edit = EditDeadLetter { body: json!({}), reason: "perhaps so".into() };
+    assert!(world.refused(&letter.id, &DeadLetterAction::Edit(edit)).await.contains("find that out first"));
+
+    let before = world.client.events(&saga.id).await.unwrap().items;
+    let turn = DeadLetterAction::TurnAround(reason("the customer has gone"));
+    let plan = world.client.foresee_dead_letter(&letter.id, &turn).await.unwrap();
+    assert_eq!(planned(&plan), ["compensation of ship", "compensation of pay"]);
+    assert_eq!((plan.status, plan.status_at_last), (SagaStatus::Compensating, SagaStatus::Compensated));
+    assert!(plan.steps.iter().all(|step| step.status == StepStatus::Compensated), "{plan:?}");
+    assert!(plan.calls[0].idempotency_key.ends_with("-ship-compensation"));
+    let cancel = world.client.foresee_saga(&saga.id, SagaOrder::Cancel, "the same").await.unwrap();
+    assert_eq!((planned(&cancel), cancel.status), (vec![], SagaStatus::Stuck), "the dead letter would stay");
+    assert_eq!(world.client.events(&saga.id).await.unwrap().items, before, "nothing was done");
+    assert_eq!(world.client.audit(&AuditQuery::default()).await.unwrap().items, []);
+
+    assert_eq!(letter.seen, Some(plan.seen));
+    let earlier = world.client.settle_dead_letter(&letter.id, &turn, Some(plan.seen - 1)).await;
+    assert!(is_conflict(earlier), "it was decided on another state");
+    let settled = world.client.settle_dead_letter(&letter.id, &turn, letter.seen).await.unwrap();
+    assert_eq!(settled.resolution.as_deref(), Some("turn around, by ada: the customer has gone"));
+    world.events(&saga.id, 0).await;
+    let saga = world.client.saga(&saga.id).await.unwrap();
+    assert_eq!(saga.status, plan.status_at_last);
+    assert_eq!(saga.reason.as_deref(), Some("turned around by ada at step ship: the customer has gone"));
+    let audit = world.client.audit(&AuditQuery::default()).await.unwrap().items;
+    let [entry] = &audit[..] else { panic!("one entry, and not {audit:?}") };
+    assert_eq!((entry.action.as_str(), entry.actor.as_str()), ("dead letter: turn around", "ada"));
+    world.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_action_is_tried_again_with_another_body_under_another_key() {
+    let world = World::new().await;
+    let (saga, letter) = world.stuck("picky", PICKY).await;
+    let decisions = [Decision::Retry, Decision::Edit, Decision::Done, Decision::Skip];
+    assert_eq!((letter.claim, &letter.decisions[..]), (Claim::Undone, &decisions[..]));
+    assert_eq!(letter.call.unwrap().body, json!({ "amount": 1000, "note": "a" }));
+    let turn = DeadLetterAction::TurnAround(reason("no"));
+    assert!(world.refused(&letter.id, &turn).await.contains("past its point of no return"));
+
+    let edit = |body| DeadLetterAction::Edit(EditDeadLetter { body, reason: "a smaller one will do".into() });
+    let smaller = edit(json!({ "amount": 10, "note": "a" }));
+    let plan = world.client.foresee_dead_letter(&letter.id, &smaller).await.unwrap();
+    let change = Change { pointer: "/amount".into(), old: Some(json!(1000)), new: Some(json!(10)) };
+    assert_eq!(plan.changes, [change]);
+    assert_eq!((planned(&plan), plan.status), (vec!["action of book".to_owned()], SagaStatus::Running));
+    assert!(plan.calls[0].idempotency_key.ends_with("-book.2"), "{plan:?}");
+    world.client.settle_dead_letter(&letter.id, &smaller, Some(plan.seen)).await.unwrap();
+    world.events(&saga.id, 0).await;
+    let saga = world.client.saga(&saga.id).await.unwrap();
+    assert_eq!(saga.status, SagaStatus::Completed);
+    let key = saga.steps[1].idempotency_key.clone().unwrap();
+    assert_eq!(key, plan.calls[0].idempotency_key);
+    let picked = world.picked.lock().unwrap().clone();
+    let first = key.strip_suffix(".2").unwrap().to_owned();
+    let sent = [(first, json!({ "amount": 1000, "note": "a" })), (key, json!({ "amount": 10, "note": "a" }))];
+    assert_eq!(picked, sent);
+    assert!(world.refused(&letter.id, &smaller).await.contains("settled at"));
     world.server.stop().await.unwrap();
 }
 

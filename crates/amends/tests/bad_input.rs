@@ -491,6 +491,8 @@ async fn dead_letters() {
         ("retry", r#"{"reason": "a test"}"#),
         ("skip", r#"{"reason": "a test"}"#),
         ("resolve", r#"{"reason": "a test", "effect": "undone"}"#),
+        ("edit", r#"{"reason": "a test", "body": {}}"#),
+        ("turn-around", r#"{"reason": "a test"}"#),
     ] {
         let settle = |name, id, status, problem| {
             case(name, &format!("POST /v1/dead-letters/{id}/{way}"), status, problem).json(body)
@@ -498,6 +500,10 @@ async fn dead_letters() {
         cases.extend([
             settle("malformed", "x", 400, "bad-id"),
             settle("unknown", "{sticks}.99", 404, "unknown-dead-letter"),
+            case("no boolean", &format!("POST /v1/dead-letters/{{letter}}/{way}?dry_run=perhaps"), 400, "bad-query")
+                .json(body),
+            case("no such parameter", &format!("POST /v1/dead-letters/{{letter}}/{way}?dryrun=true"), 400, "bad-query")
+                .json(body),
             settle("settled already", "{old-letter}", 409, "conflict").says("settled at"),
             case("no reason", &format!("POST /v1/dead-letters/{{letter}}/{way}"), 400, "bad-body").json("{}"),
             case("no body", &format!("POST /v1/dead-letters/{{letter}}/{way}"), 415, "unsupported-media-type"),
@@ -522,6 +528,7 @@ async fn queries() {
         case("a status in capitals", "GET /v1/sagas?status=Running", 400, "bad-query"),
         case("a parameter twice", "GET /v1/sagas?status=running&status=stuck", 400, "bad-query"),
         case("no boolean", "GET /v1/dead-letters?closed=perhaps", 400, "bad-query"),
+        case("no age", "GET /v1/dead-letters?older_than=soon", 400, "bad-query").says("older_than"),
         case("dead letters of no saga", "GET /v1/dead-letters?saga=1", 400, "bad-id"),
         case("audit of no saga", "GET /v1/audit?saga=1", 400, "bad-id"),
         case("no id", "GET /v1/sagas/1", 400, "bad-id").says("UUID"),
@@ -536,7 +543,7 @@ async fn queries() {
             .header("last-event-id", "-1"),
         case("too many events", "GET /v1/sagas/{waits}/events?limit=1001", 400, "bad-query"),
     ];
-    for list in ["sagas", "dead-letters", "audit", "sagas/{waits}/events"] {
+    for list in ["sagas", "dead-letters", "dead-letters/groups", "audit", "sagas/{waits}/events"] {
         let get = |name, query, status, problem| case(name, &format!("GET /v1/{list}?{query}"), status, problem);
         cases.extend([
             get("an unknown parameter", "limt=1", 400, "bad-query").says("limt"),
@@ -550,7 +557,7 @@ async fn queries() {
             get("a cursor too long", "cursor=s000000000000000000000000000000000000", 400, "bad-cursor"),
         ]);
     }
-    for list in ["sagas", "dead-letters", "audit"] {
+    for list in ["sagas", "dead-letters", "dead-letters/groups", "audit"] {
         cases.push(case("limit 501", &format!("GET /v1/{list}?limit=501"), 400, "bad-query").says("1 to 500"));
     }
     world.check(cases).await;

@@ -37,7 +37,7 @@ const DEFINITIONS: [(&str, &str); 4] = [
 ];
 
 /// Every command that has a help.
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 35] = [
     "",
     "serve",
     "demo",
@@ -53,10 +53,13 @@ const COMMANDS: [&str; 32] = [
     "fail",
     "dead-letters",
     "dead-letters list",
+    "dead-letters groups",
     "dead-letters show",
     "dead-letters retry",
     "dead-letters resolve",
     "dead-letters skip",
+    "dead-letters edit",
+    "dead-letters turn-around",
     "audit-log",
     "audit-log list",
     "audit-log export",
@@ -309,6 +312,11 @@ async fn what_commands_print() {
     for arguments in [
         format!("dead-letters show {letter}"),
         format!("dead-letters show {letter} --json"),
+        "dead-letters groups".to_owned(),
+        format!("dead-letters skip {letter} --reason refunded-by-hand --dry-run"),
+        format!("dead-letters skip {letter} --reason refunded-by-hand --seen 3"),
+        format!("dead-letters turn-around {letter} --reason too-late --dry-run"),
+        format!("cancel {id} --reason a-test --dry-run"),
         format!("dead-letters skip {letter} --reason refunded-by-hand"),
         format!("dead-letters skip {letter} --reason again"),
         "dead-letters list --closed".to_owned(),

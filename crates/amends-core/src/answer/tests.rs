@@ -150,7 +150,7 @@ fn a_failure_in_one_sentence() {
     ];
     for (body, expected) in rows {
         let response = Response { status: 422, retry_after_ms: None, body: Arc::new(body), body_dropped: None };
-        assert_eq!(response.failure(), Failure { status: Some(422), message: expected.into() });
+        assert_eq!(response.failure(), Failure { status: Some(422), message: expected.into(), kind: None });
     }
     let response = Response { status: 500, retry_after_ms: None, body: Arc::new(json!(long)), body_dropped: None };
     assert_eq!(response.failure().message, format!("answered 500: {}", "x".repeat(300)));

@@ -2,8 +2,10 @@
 //! is an error of whoever stored it, for events come from disk.
 
 use super::{
-    Claim, Death, Direction, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing, Way,
+    Claim, Death, Direction, Edit, Event, Inquiry, Phase, Saga, Settlement, Step, StepState, Trial, Trouble, Undoing,
+    Way,
 };
+use crate::answer::Failure;
 use crate::definition::Definition;
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -146,7 +148,7 @@ fn step_after(state: &StepState, event: &Event, at: Timestamp, sequence: u64) ->
             S::Dead(Death { direction: *direction, claim: *claim, letter: sequence })
         }
         (Event::DeadLetterSettled { letter, settlement, .. }, S::Dead(death)) if death.letter == *letter => {
-            settled(death, settlement, at)
+            settled(death, settlement, at)?
         }
         _ => return None,
     })
@@ -179,10 +181,10 @@ fn can_die(state: &StepState, direction: Direction) -> bool {
     }
 }
 
-/// Where a settlement leads. What is retried begins anew, and its turn comes at once.
-fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> StepState {
-    match (settlement, death.direction) {
-        (Settlement::Retry, Direction::Action) => StepState::Reopened,
+/// Where a settlement leads; `None` where it does not fit. What is retried begins anew, and its turn comes at once.
+fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> Option<StepState> {
+    Some(match (settlement, death.direction) {
+        (Settlement::Retry | Settlement::Edit { .. }, Direction::Action) => StepState::Reopened,
         (Settlement::Retry, Direction::Probe) => StepState::ProbeDue { inquiry: Inquiry { since: at, spent: 0 }, at },
         (Settlement::Retry, Direction::Compensation) => match death.claim {
             Claim::Done | Claim::Undone => StepState::Done,
@@ -192,7 +194,13 @@ fn settled(death: &Death, settlement: &Settlement, at: Timestamp) -> StepState {
         (Settlement::Undone, Direction::Action | Direction::Probe) => StepState::Refused,
         (Settlement::Undone, Direction::Compensation) => StepState::Compensated,
         (Settlement::Skip, _) => StepState::Skipped,
-    }
+        (Settlement::TurnAround, Direction::Action | Direction::Probe) => match death.claim {
+            Claim::Undone => StepState::Refused,
+            Claim::Done | Claim::Unknown => StepState::Unknown,
+        },
+        (Settlement::Edit { .. }, Direction::Probe | Direction::Compensation)
+        | (Settlement::TurnAround, Direction::Compensation) => return None,
+    })
 }
 
 impl Saga {
@@ -224,12 +232,22 @@ impl Step {
             compensation_attempts: 0,
             output: Arc::new(Value::Null),
             uncertain: false,
+            may_arrive: false,
+            edit: None,
             error: None,
         }
     }
 
     /// Keeps what an event says besides the state it leads to.
     fn note(&mut self, event: &Event) {
+        let was_sent = matches!(self.state, StepState::Sent { .. });
+        self.note_alone(event);
+        // Whoever says from outside that a step failed says nothing of its message.
+        let is_from_outside = self.error.as_ref().is_some_and(Failure::is_from_outside);
+        self.may_arrive |= self.uncertain || (was_sent && is_from_outside);
+    }
+
+    fn note_alone(&mut self, event: &Event) {
         match event {
             Event::ActionStarted { attempt, .. } => self.attempts = *attempt,
             Event::ActionDone { output, .. } | Event::WaitCompleted { output, .. } => {
@@ -296,8 +314,17 @@ impl Step {
                 self.error = None;
             }
             Settlement::Undone => self.uncertain = false,
-            Settlement::Retry | Settlement::Skip => {}
+            Settlement::Edit { body } => {
+                let generation = self.generation() + 1;
+                self.edit = Some(Edit { body: body.clone(), generation, after_attempt: self.attempts });
+            }
+            Settlement::Retry | Settlement::Skip | Settlement::TurnAround => {}
         }
+    }
+
+    /// Of which generation the step's keys are, from 1.
+    pub(super) fn generation(&self) -> u32 {
+        self.edit.as_ref().map_or(1, |edit| edit.generation)
     }
 
     /// What turning back means for a step: what has not begun is left out, and what waits for another attempt

@@ -74,7 +74,8 @@ pub fn decide(definition: &Definition, saga: &Saga, command: &Command, moment: M
         Command::Cancel(operator) => draft.cancel(operator)?,
         Command::Pause(operator) => draft.pause(operator)?,
         Command::Resume(operator) => draft.resume(operator)?,
-        Command::Settle { letter, settlement, operator } => {
+        Command::Settle { letter, settlement, operator, seen } => {
+            draft.expect_seen(*seen)?;
             settle::settle(&mut draft, *letter, settlement, operator)?;
         }
     }
@@ -157,7 +158,7 @@ impl<'a> Draft<'a> {
         if matches!(self.state(step), StepState::Sleeping { .. }) {
             self.emit(Event::SleepEnded { step });
         } else {
-            self.wait_failed(step, "nobody completed it in time".into(), None);
+            self.wait_failed(step, Failure::without_status("nobody completed it in time"), None);
         }
         true
     }
@@ -214,7 +215,7 @@ impl<'a> Draft<'a> {
     /// What the step's next attempt sends; nothing for a step that does not call.
     fn render_action(&self, step: StepIndex) -> Result<Option<Request>, String> {
         let Some(work) = self.definition.steps[step].call() else { return Ok(None) };
-        let request = request::action(self.definition, &self.saga, work).map_err(|error| error.to_string())?;
+        let request = request::action(self.definition, &self.saga, step, work).map_err(|error| error.to_string())?;
         if let StepState::ActionDue { trial, .. } = self.state(step)
             && request.digest() != trial.digest
         {
@@ -329,6 +330,8 @@ impl<'a> Draft<'a> {
         let found = self.saga.steps.get(step).ok_or(Refusal::Stale)?;
         let is_done = matches!(reply, Reply::Done { .. });
         let is_waited_for = match (direction, &found.state) {
+            // What was sent before an edit was another request.
+            (Direction::Action, _) if attempt <= found.edit.as_ref().map_or(0, |edit| edit.after_attempt) => false,
             (Direction::Action, StepState::Sent { .. }) => {
                 attempt == found.attempts || (attempt < found.attempts && is_done)
             }
@@ -770,8 +773,7 @@ impl<'a> Draft<'a> {
 
     // --- Time, and beginning again ---------------------------------------------------------------------------
 
-    fn wait_failed(&mut self, step: StepIndex, message: String, operator: Option<Operator>) {
-        let failure = Failure::without_status(message);
+    fn wait_failed(&mut self, step: StepIndex, failure: Failure, operator: Option<Operator>) {
         if self.saga.can_turn_back(self.definition) {
             let reason = format!("step {} did not come about: {}", self.name(step), failure.message);
             self.emit(Event::WaitFailed { step, failure, operator });
@@ -825,11 +827,13 @@ impl<'a> Draft<'a> {
 
     fn failed(&mut self, step: StepIndex, operator: &Operator) -> Result<(), Refusal> {
         self.expect_waiting(step)?;
-        let error = format!("failed from outside: {}", operator.reason);
-        if self.is_message(step) {
-            self.action_answered(step, &Answer::Reply(Reply::Refused { error }));
+        let failure = Failure::from_outside(&operator.reason);
+        if !self.is_message(step) {
+            self.wait_failed(step, failure, Some(operator.clone()));
+        } else if self.saga.steps[step].uncertain {
+            self.uncertain(step, failure);
         } else {
-            self.wait_failed(step, error, Some(operator.clone()));
+            self.answered_no(step, failure);
         }
         Ok(())
     }
@@ -883,6 +887,18 @@ impl<'a> Draft<'a> {
         }
         self.emit(Event::Resumed { operator: operator.clone() });
         Ok(())
+    }
+
+    /// Whoever decided looked at the saga as it stands, or does not mind.
+    fn expect_seen(&self, seen: Option<u64>) -> Result<(), Refusal> {
+        match seen {
+            Some(seen) if seen != self.saga.sequence => Err(Refusal::Conflict(format!(
+                "the saga has moved on: this was decided after event {seen}, and there are {} now; it is {}",
+                self.saga.sequence,
+                self.saga.status().as_str()
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn expect_unfinished(&self) -> Result<(), Refusal> {

@@ -1,12 +1,14 @@
 //! What is sent: a definition's call, rendered for one saga. The same saga renders the same bytes on every
 //! attempt and for every orchestrator, and a digest committed with the intent holds it to that.
 
-use super::{Saga, Step, StepState};
+use super::{Direction, Saga, Step, StepState};
 use crate::definition::{Call, CallWork, Definition, Method, StepIndex};
 use crate::expression::{RenderError, Scope};
+use crate::idempotency;
 use crate::limits::MESSAGE_BODY_BYTES;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// One request to a participant, or message, without what does not depend on the definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +45,11 @@ impl Request {
 
     fn render(call: &Call, scope: &Scope) -> Result<Request, RenderError> {
         let body = call.body.as_ref().map(|body| body.render(scope)).transpose()?;
-        let body = body.map(|body: Value| serde_json::to_string(&body).expect("a value can be written"));
+        Request::with_body(call, scope, body)
+    }
+
+    fn with_body(call: &Call, scope: &Scope, body: Option<Value>) -> Result<Request, RenderError> {
+        let body = body.map(|body| serde_json::to_string(&body).expect("a value can be written"));
         if let Some(body) = body.as_ref().filter(|body| call.is_message() && body.len() > MESSAGE_BODY_BYTES) {
             let message = format!("a message of {} bytes does not fit: {MESSAGE_BODY_BYTES} do", body.len());
             return Err(RenderError { expression: "body".into(), message });
@@ -58,9 +64,36 @@ impl Request {
     }
 }
 
-/// Renders a step's action.
-pub(super) fn action(definition: &Definition, saga: &Saga, work: &CallWork) -> Result<Request, RenderError> {
-    Request::render(&work.action, &scope(definition, saga))
+/// What a step's call sends as the saga stands; `None` where the step has no such call.
+///
+/// # Errors
+/// Where it cannot be rendered.
+pub fn request_of(
+    definition: &Definition,
+    saga: &Saga,
+    step: StepIndex,
+    direction: Direction,
+) -> Option<Result<Request, RenderError>> {
+    let written = &definition.steps[step];
+    match direction {
+        Direction::Action => Some(action(definition, saga, step, written.call()?)),
+        Direction::Probe => Some(probe(definition, saga, &written.call()?.probe.as_ref()?.call)),
+        Direction::Compensation => Some(compensation(definition, saga, step, &written.compensation()?.call)),
+    }
+}
+
+/// Renders a step's action. Where a person has edited it, the body is theirs and the rest is the definition's.
+pub(super) fn action(
+    definition: &Definition,
+    saga: &Saga,
+    step: StepIndex,
+    work: &CallWork,
+) -> Result<Request, RenderError> {
+    let scope = scope(definition, saga);
+    match &saga.steps[step].edit {
+        Some(edit) => Request::with_body(&work.action, &scope, Some((*edit.body).clone())),
+        None => Request::render(&work.action, &scope),
+    }
 }
 
 /// Renders a step's compensation; it may use the step's own output as `output`.
@@ -89,6 +122,29 @@ pub(super) fn scope(definition: &Definition, saga: &Saga) -> Scope {
         outputs: outputs.map(|(step, written)| (written.name.clone(), step.output.clone())).collect(),
         own_output: None,
         response: None,
+    }
+}
+
+impl Saga {
+    /// The key that every call of a step's action carries.
+    #[must_use]
+    pub fn action_key(&self, definition: &Definition, step: StepIndex) -> String {
+        idempotency::action_key(&self.key, self.id, &self.name_in_keys(definition, step))
+    }
+
+    /// The key that every call of a step's compensation carries.
+    #[must_use]
+    pub fn compensation_key(&self, definition: &Definition, step: StepIndex) -> String {
+        idempotency::compensation_key(&self.key, self.id, &self.name_in_keys(definition, step))
+    }
+
+    /// A request that was edited is another one, so it has another key. No name of a step has a dot in it.
+    fn name_in_keys<'a>(&self, definition: &'a Definition, step: StepIndex) -> Cow<'a, str> {
+        let name = &definition.steps[step].name;
+        match self.steps[step].generation() {
+            1 => name.into(),
+            generation => format!("{name}.{generation}").into(),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod order;
 mod people;
 mod plan;
 mod probes;
+mod prospects;
 mod random;
 mod recovery;
 mod script;

@@ -2,12 +2,13 @@ use super::{Pointer, REDACTED, Redaction, own_words};
 use crate::answer::{Answer, Failure, Response};
 use crate::definition::Definition;
 use crate::lint;
-use crate::machine::{Claim, Command, Direction, Event, Operator, Settlement, Trouble};
+use crate::machine::{Claim, Command, Direction, Edit, Event, Operator, Settlement, Trouble, fold};
 use crate::time::Timestamp;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use uuid::Uuid;
 
 fn definition(redact: &Value) -> Definition {
     let steps = "steps:\n  charge: { wait: 1h }\n  ship: { wait: 1h }\n";
@@ -112,6 +113,10 @@ fn sentences_keep_what_amends_says() {
         "step charge did not come about: failed from outside: |4111",
         "step charge did not come about: nobody completed it in time",
         "nobody can say whether step charge happened: no answer within 100 ms",
+        "step charge had no effect: refused: |4111",
+        "the compensation of charge was given up: not done: |4111",
+        "nobody can say whether step charge happened: no answer came within 1m30s",
+        "turned around by ada at step charge: the customer asked for it",
         "the action cannot be sent: `{{ input.card }}` cannot be rendered: |it is the text \"4111\"",
         "step charge had no effect: the action cannot be sent: `/a/{{ input.card }}` cannot be rendered: |4111",
         "the probe cannot be judged: `{{ response.body }}` cannot be rendered: |it is the text \"4111\"",
@@ -150,11 +155,13 @@ const SECRET: &str = "4111-1111";
 
 /// Every event that holds a value, a sentence or a digest, with the secret in it.
 fn events(document: &Value, output: &Value) -> Vec<Event> {
-    let failure = || Failure { status: Some(422), message: format!("answered 422: {SECRET}") };
+    let failure =
+        || Failure { status: Some(422), message: format!("answered 422: {SECRET}"), kind: Some(SECRET.into()) };
     let (output, at) = (Arc::new(output.clone()), Timestamp(1));
     let operator = Operator { actor: "ada".into(), reason: "because".into() };
     let quotes = || Some(Operator { actor: "ada".into(), reason: SECRET.into() });
     let settlement = Settlement::Done { output: output.clone() };
+    let edit = Settlement::Edit { body: Arc::new(SECRET.into()) };
     let (trouble, claim) = (Trouble::Unknown, Claim::Unknown);
     vec![
         Event::Started { key: "k".into(), input: Arc::new(document.clone()), deadline_at: None, traceparent: None },
@@ -173,7 +180,8 @@ fn events(document: &Value, output: &Value) -> Vec<Event> {
         Event::CompensationQueued { step: 0, digest: SECRET.into(), claim, by_message: false },
         Event::CompensationFailed { step: 0, attempt: 1, trouble, failure: failure(), retry_at: at },
         Event::DeadLettered { step: 0, direction: Direction::Action, claim, failure: failure(), operator: quotes() },
-        Event::DeadLetterSettled { step: 0, letter: 1, settlement, operator },
+        Event::DeadLetterSettled { step: 0, letter: 1, settlement, operator: operator.clone() },
+        Event::DeadLetterSettled { step: 0, letter: 1, settlement: edit, operator },
     ]
 }
 
@@ -239,6 +247,25 @@ proptest! {
     }
 }
 
+/// Calls that are only shown are rendered from what is shown: whatever an expression makes of a value, it has no other.
+#[test]
+fn a_saga_that_calls_are_shown_of_has_nothing_hidden() {
+    let definition = definition(&json!(["/input/card", "/steps/charge/output"]));
+    let started = Event::Started {
+        key: "k".into(),
+        input: Arc::new(json!({ "card": SECRET, "id": 2 })),
+        deadline_at: None,
+        traceparent: None,
+    };
+    let mut saga = fold(&definition, Uuid::nil(), [(Timestamp(1), &started)]).unwrap();
+    saga.steps[0].output = Arc::new(json!({ "iban": SECRET }));
+    saga.steps[0].edit = Some(Edit { body: Arc::new(json!({ "note": SECRET })), generation: 2, after_attempt: 1 });
+    let shown = Redaction::of(&definition, &[]).saga(&saga).into_owned();
+    assert_eq!(*shown.input, json!({ "card": REDACTED, "id": 2 }));
+    assert_eq!([&*shown.steps[0].output, &*shown.steps[0].edit.as_ref().unwrap().body], [REDACTED, REDACTED]);
+    assert_eq!(shown.action_key(&definition, 0), saga.action_key(&definition, 0), "the keys are no secret");
+}
+
 /// What the log has of a command is the same whatever a participant or a callback says.
 #[test]
 fn a_command_is_told_without_what_it_brings() {
@@ -255,7 +282,7 @@ fn a_command_is_told_without_what_it_brings() {
         (Command::Complete { step: 1, output: body, operator: operator.clone() }, "step 1: complete"),
         (Command::Fail { step: 1, operator: operator.clone() }, "step 1: fail"),
         (Command::Cancel(operator.clone()), "cancel"),
-        (Command::Settle { letter: 7, settlement, operator }, "settle dead letter 7"),
+        (Command::Settle { letter: 7, settlement, operator, seen: Some(3) }, "settle dead letter 7"),
     ] {
         assert_eq!(command.to_string(), told);
     }

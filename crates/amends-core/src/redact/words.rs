@@ -25,12 +25,17 @@ const HEADS: &[&str] = &[
 ];
 
 /// Beginnings behind which somebody else's words come, or values.
-const QUOTES: &[&str] =
-    &["answered {}: ", "failed from outside: ", "a key has 1 to {} characters, and the input makes "];
+const QUOTES: &[&str] = &[
+    "answered {}: ",
+    "refused: ",
+    "not done: ",
+    "failed from outside: ",
+    "a key has 1 to {} characters, and the input makes ",
+];
 
 /// Beginnings behind which nothing comes that is to be hidden: what an operator wrote for others to read, and what is wrong with
 /// what is stored, which is told without its values.
-const SHOWN: &[&str] = &["cancelled by ", "the saga cannot be read: "];
+const SHOWN: &[&str] = &["cancelled by ", "turned around by ", "the saga cannot be read: "];
 
 /// Whole sentences.
 const WHOLE: &[&str] = &[
@@ -39,6 +44,7 @@ const WHOLE: &[&str] = &[
     "answered {} (the answer is nested deeper than {} and is not kept)",
     "no answer",
     "no answer within {} ms",
+    "no answer came within {}",
     "no connection within {} ms",
     "no connection within {} s",
     "{}: Connection refused (os error {})",

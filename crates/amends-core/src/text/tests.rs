@@ -1,6 +1,6 @@
 //! What is left of a text in a message.
 
-use super::{hexadecimal, innermost, shortened};
+use super::{hexadecimal, innermost, shortened, without_particulars};
 use std::error::Error;
 use std::fmt;
 
@@ -18,6 +18,21 @@ fn what_is_cut_says_so_and_what_fits_is_left_alone() {
     }
     assert_eq!(shortened(&long(81)), format!("{}…", long(80)));
     assert_eq!(shortened(&"x".repeat(10_000)), format!("{}…", "x".repeat(80)));
+}
+
+#[test]
+fn what_differs_from_case_to_case_is_left_out() {
+    for (text, left) in [
+        ("connection refused", "connection refused"),
+        ("order A-1 is over 12.50 by 3", "order # is over # by #"),
+        ("order 1 2 3 is gone", "order # is gone"),
+        ("`a b c` is no address", "# is no address"),
+        ("the step \"x\", and another", "the step # and another"),
+        ("never `closed and on", "never #"),
+        ("", ""),
+    ] {
+        assert_eq!(without_particulars(text), left, "{text}");
+    }
 }
 
 /// Why, and why that.

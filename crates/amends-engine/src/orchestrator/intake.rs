@@ -206,7 +206,7 @@ impl Want {
     /// Who asks to try a saga again that could not be read.
     fn retries_saga(&self) -> Option<&Operator> {
         match self {
-            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator })
+            Want::Order(Order::Settle { letter, settlement: Settlement::Retry, operator, .. })
                 if writes::is_about_saga(*letter) =>
             {
                 Some(operator)

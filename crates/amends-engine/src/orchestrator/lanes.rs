@@ -13,7 +13,6 @@ use amends_core::answer::{
     ActionOutcome, Answer, CompensationOutcome, ProbeOutcome, classify_action, classify_compensation, classify_probe,
 };
 use amends_core::definition::StepIndex;
-use amends_core::idempotency::{action_key, compensation_key};
 use amends_core::machine::{Direction, PlannedCall, Request};
 use amends_core::time::Timestamp;
 use amends_store::{Message, PermitRequest, Receive, Received};
@@ -39,7 +38,7 @@ pub struct OutgoingCall {
     pub direction: Direction,
     /// Which attempt, from 1.
     pub attempt: u32,
-    /// `Idempotency-Key`: the same on every attempt.
+    /// `Idempotency-Key`: the same on every attempt, until a person edits the request.
     pub key: String,
     /// On a compensation, the key of the action to undo.
     pub action_key: Option<String>,
@@ -144,10 +143,10 @@ impl Lanes {
     /// Queues a call.
     pub(super) fn queue(&mut self, snapshot: &Snapshot, call: PlannedCall, now: Timestamp) {
         let (saga, name) = (&snapshot.saga, &snapshot.definition.steps[call.step].name);
-        let own_key = action_key(&saga.key, saga.id, name);
+        let own_key = saga.action_key(&snapshot.definition, call.step);
         let (key, undone_key) = match call.direction {
             Direction::Action | Direction::Probe => (own_key, None),
-            Direction::Compensation => (compensation_key(&saga.key, saga.id, name), Some(own_key)),
+            Direction::Compensation => (saga.compensation_key(&snapshot.definition, call.step), Some(own_key)),
         };
         let call = OutgoingCall {
             id: self.next_id,

@@ -145,8 +145,9 @@ pub(super) fn command(definition: &Definition, want: &Want) -> Result<Command, E
             let why = "the saga can be read again, and its dead letter was settled by that";
             return Err(EngineError::Conflict(why.into()));
         }
-        Want::Order(Order::Settle { letter, settlement, operator }) => {
-            Command::Settle { letter: *letter, settlement: settlement.clone(), operator: operator.clone() }
+        Want::Order(Order::Settle { letter, settlement, operator, seen }) => {
+            let (settlement, operator) = (settlement.clone(), operator.clone());
+            Command::Settle { letter: *letter, settlement, operator, seen: *seen }
         }
     })
 }

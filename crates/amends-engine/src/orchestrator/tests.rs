@@ -301,7 +301,7 @@ fn what_is_given_up_waits_for_a_person_who_can_settle_it() {
         assert_eq!((stuck.status(), world.orchestrator.gauges().live_sagas), (Status::Stuck, 0));
         let (_, death) = stuck.dead().next().expect("a stuck saga has a dead step");
         world.script = Box::new(|_| Reaction::Obey);
-        let order = Order::Settle { letter: death.letter, settlement, operator: operator() };
+        let order = Order::Settle { letter: death.letter, settlement, operator: operator(), seen: None };
         world.order(2, id, order.clone());
         world.run_for(10_000);
         world.order(3, id, order);
@@ -449,7 +449,7 @@ fn a_saga_that_is_set_aside_while_it_is_undone_goes_on_where_it_was() {
     assert_eq!((world.open_letters().len(), world.sagas()[0].row.status), (1, Status::Stuck));
     world.remember_definitions(definitions);
     let letter = world.open_letters()[0];
-    world.order(2, id, Order::Settle { letter, settlement: Settlement::Retry, operator: operator() });
+    world.order(2, id, Order::Settle { letter, settlement: Settlement::Retry, operator: operator(), seen: None });
     world.run_for(120_000);
     assert_eq!((status(&world, id), world.open_letters().len()), (Status::Compensated, 0));
     // The attempt that was lost with the first process counts: it may have undone the effect.
@@ -550,7 +550,7 @@ fn a_retry_of_a_letter_that_settled_itself_is_refused_and_not_audited() {
     world.run_for(1_000);
     let letter = world.open_letters()[0];
     world.remember_definitions(definitions);
-    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator() };
+    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator(), seen: None };
     world.order(2, id, retry.clone());
     world.order(3, id, retry);
     world.run_for(2_000);
@@ -566,7 +566,7 @@ fn a_saga_that_cannot_be_read_is_set_aside_and_stops_nobody() {
     assert_eq!((row.status, row.rest, world.orphans()), (Status::Stuck, Rest::Parked, 0));
     let letters = world.open_letters();
     let [letter] = letters.as_slice() else { panic!("one letter is open: {letters:?}") };
-    let settle = Order::Settle { letter: *letter, settlement: Settlement::Retry, operator: operator() };
+    let settle = Order::Settle { letter: *letter, settlement: Settlement::Retry, operator: operator(), seen: None };
     world.order(2, id, settle.clone());
     world.run_for(10_000);
     assert!(matches!(&world.replies[&2], Err(EngineError::Unreadable(_))));
@@ -903,7 +903,7 @@ fn a_saga_that_is_being_set_aside_is_read_again_after_that() {
 fn a_steps_letter_is_settled_though_the_saga_was_set_aside_meanwhile() {
     let (mut world, id) = stuck();
     let letter = world.open_letters()[0];
-    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator() };
+    let retry = Order::Settle { letter, settlement: Settlement::Retry, operator: operator(), seen: None };
     let definitions = world.forget_definitions();
     world.order(2, id, retry.clone());
     world.run_for(1_000);

@@ -1,8 +1,11 @@
 //! From a decision to what is written: the one place that knows which rows follow from which event.
 
 use crate::codec;
+use amends_core::answer::Failure;
 use amends_core::definition::{Definition, StepIndex};
-use amends_core::machine::{Claim, Direction, Event, Operator, Phase, Saga, Settlement, Status};
+use amends_core::machine::{
+    Claim, Direction, Event, FailedAt, Operator, Phase, Saga, Settlement, Status, failure_fingerprint,
+};
 use amends_core::redact::Redaction;
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
@@ -91,6 +94,12 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 direction: direction.as_str().into(),
                 claim: claim.as_str().into(),
                 error: decided.shown(failure.message.clone()),
+                fingerprint: failure_fingerprint(
+                    &decided.birth.definition,
+                    FailedAt::Step { name: &name(*step), direction: *direction },
+                    &Redaction::of(decided.definition, &[]).failure(failure),
+                ),
+                participant: participant(decided.definition, *step, *direction),
                 at,
             });
             writes.extend(operator.iter().map(|operator| audit(operator, "fail", Some(name(*step)), at)));
@@ -101,6 +110,8 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 Settlement::Done { .. } => "resolve as done",
                 Settlement::Undone => "resolve as undone",
                 Settlement::Skip => "skip",
+                Settlement::Edit { .. } => "edit",
+                Settlement::TurnAround => "turn around",
             };
             let resolution = format!("{action}, by {}: {}", operator.actor, operator.reason);
             writes.push(Write::CloseDeadLetter { id: letter_id(decided.saga.id, *letter), resolution, at });
@@ -165,6 +176,17 @@ impl Decided<'_> {
     }
 }
 
+/// Whom a step's call is made to; nobody, where the step does not call.
+fn participant(definition: &Definition, step: StepIndex, direction: Direction) -> Option<String> {
+    let written = &definition.steps[step];
+    let call = match direction {
+        Direction::Action => written.call().map(|work| &work.action),
+        Direction::Compensation => written.compensation().map(|compensation| &compensation.call),
+        Direction::Probe => written.call().and_then(|work| work.probe.as_ref()).map(|probe| &probe.call),
+    };
+    call.map(|call| call.participant.clone())
+}
+
 /// A step's message, due at `at`; a held saga's messages wait until it is resumed.
 fn message(definition: &Definition, saga: &Saga, step: StepIndex, at: Timestamp) -> Write {
     let written = &definition.steps[step];
@@ -212,12 +234,15 @@ pub(super) fn is_set_aside(row: &Row) -> bool {
 pub(super) fn quarantine(record: &Record, why: &str, at: Timestamp) -> Commit {
     let has_letter = is_set_aside(&record.row);
     let reason = format!("{SET_ASIDE}{why}");
+    let failure = Failure::without_status(reason.clone());
     let letter = Write::OpenDeadLetter {
         id: letter_id(record.id, at.0),
         step: None,
         direction: "saga".into(),
         claim: Claim::Unknown.as_str().into(),
         error: reason.clone(),
+        fingerprint: failure_fingerprint(&record.birth.definition, FailedAt::Saga, &failure),
+        participant: None,
         at,
     };
     let count = Count { definition: record.birth.definition.clone(), counter: Counter::DeadLettered, at };

@@ -268,7 +268,7 @@ impl World {
             return None;
         }
         if let Some(letter) = self.letter_about_the_saga(id) {
-            return Some(Order::Settle { letter, settlement: Settlement::Retry, operator });
+            return Some(Order::Settle { letter, settlement: Settlement::Retry, operator, seen: None });
         }
         let saga = &self.model.sagas[&id].saga;
         let dead = saga.dead().next().map(|(step, death)| (step, death.letter, death.direction, death.claim));
@@ -277,7 +277,7 @@ impl World {
         if let Some((step, letter, direction, claim)) = dead {
             let settlement = self.settlement(id, step, direction, claim)?;
             self.coverage.met("saga given up by the machine and settled by a person");
-            return Some(Order::Settle { letter, settlement, operator });
+            return Some(Order::Settle { letter, settlement, operator, seen: None });
         }
         if is_held && (self.is_healed || self.rng.bool()) {
             return Some(Order::Resume(operator));
@@ -324,6 +324,11 @@ impl World {
         let done = Settlement::Done { output: Arc::new(json!("by hand")) };
         let settlement = match direction {
             Direction::Action | Direction::Probe if effect.net() > 0 => done,
+            // The machine itself is to know where these are safe.
+            Direction::Action if is_forward && self.rng.u8(..4) == 0 => {
+                Settlement::Edit { body: Arc::new(json!({ "key": "edited", "order": self.clients.orders })) }
+            }
+            Direction::Action | Direction::Probe if is_forward && self.rng.u8(..4) == 0 => Settlement::TurnAround,
             Direction::Action if is_forward && (claim == Claim::Undone || !turns_back) && self.rng.bool() => {
                 Settlement::Retry
             }
@@ -333,11 +338,11 @@ impl World {
             Direction::Compensation if can_be_undone && (effect.net() > 0 || self.rng.bool()) => Settlement::Retry,
             Direction::Compensation => Settlement::Undone,
         };
-        if settlement == Settlement::Undone {
+        if matches!(settlement, Settlement::Undone | Settlement::TurnAround) {
             if self.processes.iter().any(Process::is_frozen) {
                 return None;
             }
-            if direction == Direction::Compensation {
+            if settlement == Settlement::Undone && direction == Direction::Compensation {
                 self.participants.undo_by_hand(&key);
             }
         }

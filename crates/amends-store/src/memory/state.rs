@@ -3,13 +3,15 @@
 use super::Processes;
 use super::queues::QueueState;
 use crate::{
-    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterQuery, Deed, Forget,
-    Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest, Row, SagaQuery, Statistics,
-    StoreError, StoredDefinition, StoredEvents, StoredToken, Summary, TokenDigest, TokenQuery, Which, Write,
+    Acquired, AuditEntry, AuditQuery, Birth, Claimed, Commit, Counter, DeadLetter, DeadLetterGroup, DeadLetterQuery,
+    Deed, Forget, GroupQuery, Incarnation, Message, Offer, Outcome, PermitRequest, Receive, Received, Record, Rest,
+    Row, SagaQuery, Statistics, StoreError, StoredDefinition, StoredEvents, StoredToken, Summary, TokenDigest,
+    TokenQuery, Which, Write,
 };
 use crate::{audit, columns, permits};
 use amends_core::chain::Head;
 use amends_core::time::Timestamp;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use uuid::Uuid;
@@ -245,7 +247,7 @@ impl State {
                 self.messages.remove(&(saga, step));
             }
             Write::Send { queue, message } => self.queues.put(&queue, message),
-            Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
+            Write::OpenDeadLetter { id, step, direction, claim, error, fingerprint, participant, at } => {
                 if self.dead_letter(&id).is_some() {
                     return Err(StoreError::Damaged(format!("the dead letter {id} was opened before").into()));
                 }
@@ -260,6 +262,8 @@ impl State {
                     direction,
                     claim,
                     error,
+                    fingerprint,
+                    participant,
                     opened_at: at,
                     closed: None,
                     place: self.last_place,
@@ -477,11 +481,35 @@ impl State {
                 query.before.is_none_or(|before| letter.place < before)
                     && query.definition.as_ref().is_none_or(|name| letter.definition == *name)
                     && query.saga.is_none_or(|saga| letter.saga == saga)
+                    && query.step.as_ref().is_none_or(|step| letter.step.as_ref() == Some(step))
+                    && query.participant.as_ref().is_none_or(|name| letter.participant.as_ref() == Some(name))
+                    && query.fingerprint.as_ref().is_none_or(|fingerprint| letter.fingerprint == *fingerprint)
+                    && query.opened_before.is_none_or(|at| letter.opened_at < at)
                     && (query.closed || letter.closed.is_none())
             })
             .take(query.limit)
             .cloned()
             .collect()
+    }
+
+    pub(super) fn dead_letter_groups(&self, query: &GroupQuery) -> Vec<DeadLetterGroup> {
+        let mut groups: BTreeMap<&str, DeadLetterGroup> = BTreeMap::new();
+        // Oldest first, so that the last one stands for its group.
+        for letter in self.dead_letters.iter().filter(|letter| letter.closed.is_none()) {
+            let at = letter.opened_at;
+            let group = groups.entry(&letter.fingerprint).or_insert_with(|| {
+                let sample = letter.clone();
+                DeadLetterGroup { count: 0, oldest_at: at, newest_at: at, sample }
+            });
+            group.count += 1;
+            (group.oldest_at, group.newest_at) = (group.oldest_at.min(at), group.newest_at.max(at));
+            group.sample = letter.clone();
+        }
+        let mut groups: Vec<DeadLetterGroup> = groups.into_values().collect();
+        groups.retain(|group| query.before.is_none_or(|before| group.sample.place < before));
+        groups.sort_by_key(|group| Reverse(group.sample.place));
+        groups.truncate(query.limit);
+        groups
     }
 
     pub(super) fn dead_letter(&self, id: &str) -> Option<DeadLetter> {

@@ -6,8 +6,8 @@ use super::rows::{self, dead_letter_columns, saga_columns};
 use super::text;
 use crate::columns;
 use crate::{
-    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Incarnation, Record, SagaQuery, Statistics,
-    StoredDefinition, Summary, Which,
+    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterGroup, DeadLetterQuery, GroupQuery, Incarnation, Record,
+    SagaQuery, Statistics, StoredDefinition, Summary, Which,
 };
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
@@ -140,6 +140,19 @@ pub(super) async fn dead_letters(link: &Link, query: &DeadLetterQuery) -> Result
     if let Some(saga) = query.saga {
         filter.add("dead_letter.saga =", saga, Type::UUID);
     }
+    let texts = [
+        ("dead_letter.step =", &query.step),
+        ("dead_letter.participant =", &query.participant),
+        ("dead_letter.fingerprint =", &query.fingerprint),
+    ];
+    for (condition, value) in texts {
+        if let Some(value) = value {
+            filter.add(condition, text::stored(value).into_owned(), Type::TEXT);
+        }
+    }
+    if let Some(at) = query.opened_before {
+        filter.add("dead_letter.opened_at <", columns::time(at), Type::INT8);
+    }
     if !query.closed {
         filter.text.push_str(" AND dead_letter.closed_at IS NULL");
     }
@@ -151,6 +164,24 @@ pub(super) async fn dead_letters(link: &Link, query: &DeadLetterQuery) -> Result
         filter.text
     );
     link.query_text(&text, &filter.values()).await?.iter().map(rows::dead_letter).collect()
+}
+
+/// A page of groups of dead letters, newest first. They are counted in the index that holds the open ones.
+pub(super) async fn dead_letter_groups(link: &Link, query: &GroupQuery) -> Result<Vec<DeadLetterGroup>, Error> {
+    let text = format!(
+        "SELECT {}, alike.count, alike.oldest_at, alike.newest_at
+         FROM (
+             SELECT max(place) AS newest, count(*) AS count, min(opened_at) AS oldest_at, max(opened_at) AS newest_at
+             FROM amends.dead_letter WHERE closed_at IS NULL GROUP BY fingerprint
+             HAVING max(place) < $1 ORDER BY max(place) DESC LIMIT $2
+         ) AS alike
+         JOIN amends.dead_letter ON dead_letter.place = alike.newest
+         JOIN amends.saga ON saga.id = dead_letter.saga ORDER BY alike.newest DESC",
+        dead_letter_columns!()
+    );
+    let (before, limit) = (query.before.map_or(i64::MAX, columns::number), columns::limit(query.limit));
+    let values: [(Value<'_>, Type); 2] = [(&before, Type::INT8), (&limit, Type::INT8)];
+    link.query_text(&text, &values).await?.iter().map(rows::dead_letter_group).collect()
 }
 
 /// One dead letter.

@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::columns::{self, time};
-use crate::{Birth, DeadLetter, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
+use crate::{Birth, DeadLetter, DeadLetterGroup, Incarnation, Record, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use tokio_postgres::Error;
@@ -63,7 +63,7 @@ macro_rules! saga_columns {
 macro_rules! dead_letter_columns {
     () => {
         "dead_letter.id, saga.id, saga.definition, saga.key, dead_letter.step, dead_letter.direction, dead_letter.claim, \
-         dead_letter.error, dead_letter.opened_at, dead_letter.closed_at, dead_letter.resolution, dead_letter.place"
+         dead_letter.error, dead_letter.fingerprint, dead_letter.participant, dead_letter.opened_at, dead_letter.closed_at, dead_letter.resolution, dead_letter.place"
     };
 }
 pub(super) use {dead_letter_columns, saga_columns};
@@ -120,7 +120,7 @@ pub(super) fn definition(row: &tokio_postgres::Row) -> Result<StoredDefinition, 
 }
 
 pub(super) fn dead_letter(row: &tokio_postgres::Row) -> Result<DeadLetter, Error> {
-    let closed_at = row.try_get::<_, Option<i64>>(9)?.map(read_time);
+    let closed_at = row.try_get::<_, Option<i64>>(11)?.map(read_time);
     Ok(DeadLetter {
         id: text_at(row, 0)?,
         saga: row.try_get(1)?,
@@ -130,8 +130,20 @@ pub(super) fn dead_letter(row: &tokio_postgres::Row) -> Result<DeadLetter, Error
         direction: text_at(row, 5)?,
         claim: text_at(row, 6)?,
         error: text_at(row, 7)?,
-        opened_at: time_at(row, 8)?,
-        closed: closed_at.zip(optional_text_at(row, 10)?),
-        place: row.try_get(11).map(read_number)?,
+        fingerprint: text_at(row, 8)?,
+        participant: optional_text_at(row, 9)?,
+        opened_at: time_at(row, 10)?,
+        closed: closed_at.zip(optional_text_at(row, 12)?),
+        place: row.try_get(13).map(read_number)?,
+    })
+}
+
+/// Reads what [`dead_letter`] does, and the count and both times behind it.
+pub(super) fn dead_letter_group(row: &tokio_postgres::Row) -> Result<DeadLetterGroup, Error> {
+    Ok(DeadLetterGroup {
+        sample: dead_letter(row)?,
+        count: row.try_get(14).map(read_number)?,
+        oldest_at: time_at(row, 15)?,
+        newest_at: time_at(row, 16)?,
     })
 }

@@ -270,15 +270,19 @@ pub(super) const OPEN_DEAD_LETTERS: Sql = Sql {
             UPDATE amends.numbering SET last = last + cardinality($1) WHERE list = 'dead-letter' RETURNING last
         )",
     text: "
-        INSERT INTO amends.dead_letter (place, id, saga, step, direction, claim, error, opened_at)
+        INSERT INTO amends.dead_letter
+            (place, id, saga, step, direction, claim, error, fingerprint, participant, opened_at)
         SELECT given_letters.last - cardinality($1) + new.number, new.id, new.saga, new.step, new.direction, new.claim,
-            new.error, new.at
+            new.error, new.fingerprint, new.participant, new.at
         FROM given_letters,
-            unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-            WITH ORDINALITY AS new (id, saga, step, direction, claim, error, at, number)",
+            unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                $9::bigint[])
+            WITH ORDINALITY AS new (id, saga, step, direction, claim, error, fingerprint, participant, at, number)",
     types: &[
         Type::TEXT_ARRAY,
         Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,

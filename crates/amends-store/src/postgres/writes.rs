@@ -188,8 +188,8 @@ fn add_sent<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
 
 fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     let opened = |saga, write: &'a Write| match write {
-        Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
-            Some((saga, id, step, direction, claim, error, at))
+        Write::OpenDeadLetter { id, step, direction, claim, error, fingerprint, participant, at } => {
+            Some((saga, id, step, direction, claim, error, fingerprint, participant, at))
         }
         _ => None,
     };
@@ -200,7 +200,9 @@ fn add_letters<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
             column(found, |(_, _, step, ..)| step.as_deref().map(text::stored)),
             column(found, |(_, _, _, direction, ..)| text::stored(direction)),
             column(found, |(_, _, _, _, claim, ..)| text::stored(claim)),
-            column(found, |(_, _, _, _, _, error, _)| text::stored(error)),
+            column(found, |(_, _, _, _, _, error, ..)| text::stored(error)),
+            column(found, |(.., fingerprint, _, _)| text::stored(fingerprint)),
+            column(found, |(.., participant, _)| participant.as_deref().map(text::stored)),
             column(found, |(.., at)| columns::time(**at)),
         ]
     });

@@ -4,8 +4,8 @@ use super::audit;
 use super::rows::{self, dead_letter_columns, is_orphan, saga_columns};
 use crate::columns;
 use crate::{
-    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterQuery, Forget, Record, SagaQuery, Statistics,
-    StoredDefinition, Summary, Which,
+    AuditEntry, AuditQuery, Counter, DeadLetter, DeadLetterGroup, DeadLetterQuery, Forget, GroupQuery, Record,
+    SagaQuery, Statistics, StoredDefinition, Summary, Which,
 };
 use amends_core::machine::Status;
 use rusqlite::types::Value;
@@ -23,6 +23,19 @@ const DEAD_LETTER: &str = concat!(
     "SELECT ",
     dead_letter_columns!(),
     " FROM dead_letter JOIN saga ON saga.id = dead_letter.saga WHERE dead_letter.id = ?1"
+);
+/// SQLite walks a cross join in the order in which it is written: along the groups.
+pub(super) const DEAD_LETTER_GROUPS: &str = concat!(
+    "SELECT ",
+    dead_letter_columns!(),
+    ", alike.count, alike.oldest_at, alike.newest_at
+    FROM (
+        SELECT max(place) AS newest, count(*) AS count, min(opened_at) AS oldest_at, max(opened_at) AS newest_at
+        FROM dead_letter INDEXED BY dead_letter_alike WHERE closed_at IS NULL GROUP BY fingerprint
+        HAVING max(place) < ?1 ORDER BY max(place) DESC LIMIT ?2
+    ) AS alike
+    CROSS JOIN dead_letter ON dead_letter.place = alike.newest
+    CROSS JOIN saga ON saga.id = dead_letter.saga ORDER BY alike.newest DESC"
 );
 const COUNTS: &str = "SELECT counter, sum(value) FROM count GROUP BY counter";
 pub(super) const DEAD_LETTERS_OPEN: &str = "SELECT count(*) FROM dead_letter WHERE closed_at IS NULL";
@@ -143,6 +156,19 @@ pub(super) fn dead_letters_statement(query: &DeadLetterQuery) -> (String, Vec<Va
     if let Some(saga) = query.saga {
         filter.add("dead_letter.saga =", Value::Blob(saga.as_bytes().to_vec()));
     }
+    let texts = [
+        ("step =", &query.step),
+        ("participant =", &query.participant),
+        ("dead_letter.fingerprint =", &query.fingerprint),
+    ];
+    for (condition, value) in texts {
+        if let Some(value) = value {
+            filter.add(condition, Value::Text(value.clone()));
+        }
+    }
+    if let Some(at) = query.opened_before {
+        filter.add("opened_at <", Value::Integer(columns::time(at)));
+    }
     if !query.closed {
         filter.text.push_str(" AND closed_at IS NULL");
     }
@@ -150,6 +176,12 @@ pub(super) fn dead_letters_statement(query: &DeadLetterQuery) -> (String, Vec<Va
     let select =
         concat!("SELECT ", dead_letter_columns!(), " FROM dead_letter CROSS JOIN saga ON saga.id = dead_letter.saga");
     filter.page(select, "place", query.limit)
+}
+
+/// A page of groups of dead letters, newest first.
+pub(super) fn dead_letter_groups(sql: &Connection, query: &GroupQuery) -> rusqlite::Result<Vec<DeadLetterGroup>> {
+    let values = params![query.before.map_or(i64::MAX, columns::number), columns::limit(query.limit)];
+    sql.prepare_cached(DEAD_LETTER_GROUPS)?.query_map(values, rows::dead_letter_group)?.collect()
 }
 
 /// One dead letter.

@@ -3,7 +3,7 @@
 //! What is read was written by some program at some time, so whatever does not fit is an error and not a panic.
 
 use crate::columns::{self, time};
-use crate::{Birth, DeadLetter, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
+use crate::{Birth, DeadLetter, DeadLetterGroup, Incarnation, Rest, Row, StoredDefinition, StoredEvents};
 use amends_core::machine::Status;
 use amends_core::time::Timestamp;
 use rusqlite::types::Type;
@@ -20,7 +20,7 @@ macro_rules! saga_columns {
 macro_rules! dead_letter_columns {
     () => {
         "dead_letter.id, saga.id, saga.definition, saga.key, step, direction, claim, error, \
-         opened_at, closed_at, resolution, place"
+         dead_letter.fingerprint, participant, opened_at, closed_at, resolution, place"
     };
 }
 /// The condition under which nothing will ever wake a saga.
@@ -126,7 +126,7 @@ pub(super) fn definition(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredDefi
 }
 
 pub(super) fn dead_letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let resolution: Option<String> = row.get(10)?;
+    let resolution: Option<String> = row.get(12)?;
     Ok(DeadLetter {
         id: row.get(0)?,
         saga: id_at(row, 1)?,
@@ -136,9 +136,21 @@ pub(super) fn dead_letter(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLette
         direction: row.get(5)?,
         claim: row.get(6)?,
         error: row.get(7)?,
-        opened_at: time_at(row, 8)?,
-        closed: optional_time_at(row, 9)?.zip(resolution),
-        place: number_at(row, 11)?,
+        fingerprint: row.get(8)?,
+        participant: row.get(9)?,
+        opened_at: time_at(row, 10)?,
+        closed: optional_time_at(row, 11)?.zip(resolution),
+        place: number_at(row, 13)?,
+    })
+}
+
+/// Reads what [`dead_letter`] does, and the count and both times behind it.
+pub(super) fn dead_letter_group(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeadLetterGroup> {
+    Ok(DeadLetterGroup {
+        sample: dead_letter(row)?,
+        count: number_at(row, 14)?,
+        oldest_at: time_at(row, 15)?,
+        newest_at: time_at(row, 16)?,
     })
 }
 

@@ -494,12 +494,13 @@ async fn hot_statements_search_and_never_scan() {
         // Those of one key are one for each definition.
         assert!(plan.len() == 1 || query.key.is_some(), "{text}\n{plan:#?}");
     }
-    let letters = |saga, definition, closed| DeadLetterQuery { definition, saga, closed, before: None, limit };
+    let letters = |saga, definition, closed| DeadLetterQuery { definition, saga, closed, limit, ..letters_like(None) };
     let lists = [
         (letters(None, None, false), "dead_letter_open"),
         (letters(None, Some("order".into()), false), "dead_letter_open"),
         (letters(None, None, true), "PRIMARY KEY"),
         (letters(Some(ME), None, true), "dead_letter_by_saga"),
+        (DeadLetterQuery { limit, ..letters_like(Some("00f1")) }, "dead_letter_alike"),
     ];
     for (query, index) in lists {
         let (text, _) = reads::dead_letters_statement(&query);
@@ -519,7 +520,7 @@ async fn rare_statements_walk_partial_indexes_alone() {
         (writes::FREE_ALL_BUT, "saga_unfinished"),
         (reads::ORPHANS, "saga_parked"),
         (writes::WAKE_ORPHANS, "saga_parked"),
-        (reads::DEAD_LETTERS_OPEN, "dead_letter_open"),
+        (reads::DEAD_LETTERS_OPEN, "dead_letter_alike"),
         (audit::IS_UNSEALED, "audit_unsealed"),
         (audit::UNSEALED, "audit_unsealed"),
         (audit::SEALED, "audit_sealed"),
@@ -530,6 +531,23 @@ async fn rare_statements_walk_partial_indexes_alone() {
         assert!(plan[0].contains(index), "{text}\n{plan:#?}");
         assert!(plan[1..].iter().all(|line| !line.contains("SCAN")), "{text}\n{plan:#?}");
     }
+}
+
+/// Open dead letters are counted in an index alone, and one of each group is looked up.
+#[tokio::test]
+async fn groups_of_dead_letters_are_counted_in_their_index() {
+    let Opened { directory, .. } = open().await;
+    let connection = Connection::open(directory.path().join("amends.db")).unwrap();
+    let plan = plan(&connection, reads::DEAD_LETTER_GROUPS);
+    let read: Vec<&String> = plan.iter().filter(|line| line.starts_with("S")).collect();
+    let [counted, groups, letter, saga] = &read[..] else { panic!("{plan:#?}") };
+    assert_eq!(*counted, "SCAN dead_letter USING COVERING INDEX dead_letter_alike", "{plan:#?}");
+    assert_eq!(*groups, "SCAN alike", "{plan:#?}");
+    assert!(letter.starts_with("SEARCH dead_letter") && saga.starts_with("SEARCH saga"), "{plan:#?}");
+}
+
+fn letters_like(fingerprint: Option<&str>) -> DeadLetterQuery {
+    DeadLetterQuery { fingerprint: fingerprint.map(str::to_owned), ..DeadLetterQuery::default() }
 }
 
 fn plan(connection: &Connection, text: &str) -> Vec<String> {

@@ -59,7 +59,8 @@ pub(super) const MOVE_MESSAGE: &str =
 pub(super) const HOLD_MESSAGES: &str = "UPDATE message SET visible_at = ?2, receiver = NULL WHERE saga = ?1";
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE saga = ?1 AND step = ?2";
 const OPEN_DEAD_LETTER: &str = "
-    INSERT INTO dead_letter (id, saga, step, direction, claim, error, opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    INSERT INTO dead_letter (id, saga, step, direction, claim, error, fingerprint, participant, opened_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 pub(super) const CLOSE_DEAD_LETTER: &str =
     "UPDATE dead_letter SET closed_at = ?3, resolution = ?4 WHERE id = ?1 AND saga = ?2 AND closed_at IS NULL";
 pub(super) const CLOSE_SAGA_DEAD_LETTER: &str = "
@@ -296,8 +297,9 @@ fn write_one(sql: &Connection, saga: Uuid, write: &Write) -> rusqlite::Result<()
         Write::DeleteMessage { step } => {
             sql.prepare_cached(DELETE_MESSAGE)?.execute(params![saga, step])?;
         }
-        Write::OpenDeadLetter { id, step, direction, claim, error, at } => {
-            let values = params![id, saga, step, direction, claim, error, columns::time(*at)];
+        Write::OpenDeadLetter { id, step, direction, claim, error, fingerprint, participant, at } => {
+            let at = columns::time(*at);
+            let values = params![id, saga, step, direction, claim, error, fingerprint, participant, at];
             sql.prepare_cached(OPEN_DEAD_LETTER)?.execute(values)?;
         }
         Write::CloseDeadLetter { id, resolution, at } => {

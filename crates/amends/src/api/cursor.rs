@@ -16,6 +16,8 @@ pub(crate) enum List {
     Sagas,
     /// Dead letters, by their places.
     DeadLetters,
+    /// Groups of dead letters, by the places of their newest ones.
+    Groups,
     /// The audit log, by its places.
     Audit,
     /// A saga's events, by their sequence.
@@ -29,6 +31,7 @@ impl List {
         match self {
             List::Sagas => 's',
             List::DeadLetters => 'd',
+            List::Groups => 'g',
             List::Audit => 'a',
             List::Events => 'e',
             List::Tokens => 't',

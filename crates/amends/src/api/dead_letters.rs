@@ -4,10 +4,14 @@ use super::cursor::{self, List};
 use super::extract::{Actor, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::reading::Turn;
-use super::{Shared, sagas, wire};
-use amends_client::{DeadLetter, DeadLetterQuery, Decision, Effect, Page, Problem, Reason, ResolveDeadLetter};
-use amends_core::machine::{Operator, Settlement};
+use super::{Shared, plan, sagas, wire};
+use amends_client::{
+    ActionQuery, DeadLetter, DeadLetterGroup, DeadLetterOrPlan, DeadLetterQuery, Decision, EditDeadLetter, Effect,
+    GroupQuery, Page, Problem, Reason, ResolveDeadLetter,
+};
+use amends_core::machine::{Command, Operator, Settlement};
 use amends_core::text::shortened;
+use amends_core::time::{Timestamp, parse_duration};
 use amends_engine::Order;
 use amends_store as store;
 use axum::Json;
@@ -34,9 +38,17 @@ pub(crate) async fn list(
     _turn: Turn,
 ) -> Result<Json<Page<DeadLetter>>, ApiProblem> {
     let limit = cursor::limit(query.limit)?;
+    let opened_before = match query.older_than.as_deref().map(age_ms).transpose()? {
+        Some(age_ms) => Some(Timestamp(app.store.time().await?.0.saturating_sub(age_ms))),
+        None => None,
+    };
     let asked = store::DeadLetterQuery {
         definition: query.definition,
         saga: query.saga.as_deref().map(saga_id).transpose()?,
+        step: query.step,
+        participant: query.participant,
+        fingerprint: query.fingerprint,
+        opened_before,
         closed: query.closed,
         before: List::DeadLetters.number(query.cursor.as_deref())?,
         limit: limit + 1,
@@ -48,6 +60,36 @@ pub(crate) async fn list(
         letters,
         |letter| letter.place.into(),
         |letter| wire::dead_letter(letter, &app.redact),
+    )))
+}
+
+/// Open dead letters, those alike together
+#[utoipa::path(
+    get,
+    path = "/v1/dead-letters/groups",
+    operation_id = "list_dead_letter_groups",
+    tag = "dead letters",
+    params(GroupQuery),
+    responses(
+        (status = 200, description = "A page of groups, those with the newest dead letters first",
+            body = Page<DeadLetterGroup>),
+        (status = "4XX", description = "What is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn groups(
+    State(app): State<Shared>,
+    Parameters(query): Parameters<GroupQuery>,
+    _turn: Turn,
+) -> Result<Json<Page<DeadLetterGroup>>, ApiProblem> {
+    let limit = cursor::limit(query.limit)?;
+    let before = List::Groups.number(query.cursor.as_deref())?;
+    let groups = app.store.dead_letter_groups(store::GroupQuery { before, limit: limit + 1 }).await?;
+    Ok(Json(cursor::page(
+        List::Groups,
+        limit,
+        groups,
+        |group| group.sample.place.into(),
+        |group| wire::dead_letter_group(group, &app.redact),
     )))
 }
 
@@ -69,15 +111,25 @@ pub(crate) async fn get(
 ) -> Result<Json<DeadLetter>, ApiProblem> {
     let id = LetterId::parse(&id)?;
     let letter = wire::dead_letter(find(&app, &id).await?, &app.redact);
+    // A saga that cannot be read is what the letter is about then, so that is no error.
+    let Ok((snapshot, history)) = app.read(id.saga).await else {
+        let decisions = if letter.closed_at.is_none() { vec![Decision::Retry] } else { Vec::new() };
+        return Ok(Json(DeadLetter { decisions, ..letter }));
+    };
+    let step = letter.step.as_deref().and_then(|step| snapshot.definition.step(step));
+    let events = (1..).zip(&history).filter(|(_, (_, event))| step.is_some() && event.step() == step);
+    let attempts =
+        events.map(|(sequence, (at, event))| wire::event(&snapshot, (sequence, *at, event), &app.redact)).collect();
+    let death = snapshot.saga.dead().find(|(_, death)| death.letter == id.number);
     let decisions = match (&letter.closed_at, &letter.step) {
         (Some(_), _) => Vec::new(),
-        // The saga could not be read: there is nothing to ask the machine about.
         (None, None) => vec![Decision::Retry],
-        (None, Some(_)) => {
-            app.read(id.saga).await.map(|(snapshot, _)| wire::decisions(&snapshot, id.number)).unwrap_or_default()
-        }
+        (None, Some(_)) => wire::decisions(&snapshot, id.number),
     };
-    Ok(Json(DeadLetter { decisions, ..letter }))
+    let call = death.and_then(|(step, death)| plan::call(&snapshot, (step, death.direction), &app.redact));
+    let saga_status = Some(wire::status(snapshot.saga.status()));
+    let seen = Some(snapshot.saga.sequence);
+    Ok(Json(DeadLetter { decisions, seen, saga_status, call, attempts, ..letter }))
 }
 
 /// Try the call again, with a fresh budget of attempts and the same key
@@ -89,10 +141,11 @@ pub(crate) async fn get(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        ActionQuery,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -100,10 +153,11 @@ pub(crate) async fn get(
 pub(crate) async fn retry(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
-    settle(&app, &id, Settlement::Retry, actor.because(&reason)?).await
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Retry, actor.because(&reason)?, query).await
 }
 
 /// Say what is the case, as found out elsewhere
@@ -115,10 +169,11 @@ pub(crate) async fn retry(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        ActionQuery,
     ),
     request_body = ResolveDeadLetter,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -126,9 +181,10 @@ pub(crate) async fn retry(
 pub(crate) async fn resolve(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(resolution): JsonOf<ResolveDeadLetter>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
     let operator = actor.because(&resolution.reason)?;
     let settlement = match (resolution.effect, resolution.output) {
         (Effect::Done, output) => Settlement::Done { output: Arc::new(sagas::checked_output(output)?) },
@@ -138,7 +194,7 @@ pub(crate) async fn resolve(
             return Err(ApiProblem::new(problem::BAD_BODY, detail));
         }
     };
-    settle(&app, &id, settlement, operator).await
+    settle(&app, &id, settlement, operator, query).await
 }
 
 /// Leave the step as it is and let the saga go on without it
@@ -150,10 +206,11 @@ pub(crate) async fn resolve(
     params(
         ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        ActionQuery,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The dead letter, settled", body = DeadLetter),
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
         (status = 409, description = "It is not open any more", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -161,10 +218,76 @@ pub(crate) async fn resolve(
 pub(crate) async fn skip(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(query): Parameters<ActionQuery>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<DeadLetter>, ApiProblem> {
-    settle(&app, &id, Settlement::Skip, actor.because(&reason)?).await
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Skip, actor.because(&reason)?, query).await
+}
+
+/// Try the action again with another body, under another key
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/edit",
+    operation_id = "edit_dead_letter",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        ActionQuery,
+    ),
+    request_body = EditDeadLetter,
+    responses(
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
+        (status = 409, description = "It is not open any more, or the step may have happened", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn edit(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    Parameters(query): Parameters<ActionQuery>,
+    actor: Actor,
+    JsonOf(EditDeadLetter { body, reason }): JsonOf<EditDeadLetter>,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::Edit { body: Arc::new(plan::checked_body(body)?) }, actor.because(&reason)?, query)
+        .await
+}
+
+/// Undo what the saga did, this step too if it may have happened
+#[utoipa::path(
+    post,
+    path = "/v1/dead-letters/{id}/turn-around",
+    operation_id = "turn_around_dead_letter",
+    tag = "dead letters",
+    params(
+        ("id" = String, Path, pattern = r"^[0-9a-f-]{36}\.[0-9]+$", description = "The dead letter's id"),
+        ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        ActionQuery,
+    ),
+    request_body = Reason,
+    responses(
+        (status = 200, description = "The dead letter, settled; or what would come of it", body = DeadLetterOrPlan),
+        (status = 409, description = "It is not open any more, or the saga is past its point of no return", body = Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn turn_around(
+    State(app): State<Shared>,
+    Segments(id): Segments<String>,
+    Parameters(query): Parameters<ActionQuery>,
+    actor: Actor,
+    JsonOf(Reason { reason }): JsonOf<Reason>,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
+    settle(&app, &id, Settlement::TurnAround, actor.because(&reason)?, query).await
+}
+
+/// Milliseconds.
+fn age_ms(text: &str) -> Result<u64, ApiProblem> {
+    parse_duration(text).map_err(|_| {
+        let detail = "`older_than` must be a number with a unit (ms, s, m, h, d), such as `2h`";
+        ApiProblem::new(problem::BAD_QUERY, detail)
+    })
 }
 
 async fn settle(
@@ -172,15 +295,25 @@ async fn settle(
     id: &str,
     settlement: Settlement,
     operator: Operator,
-) -> Result<Json<DeadLetter>, ApiProblem> {
+    ActionQuery { dry_run, seen }: ActionQuery,
+) -> Result<Json<DeadLetterOrPlan>, ApiProblem> {
     let id = LetterId::parse(id)?;
     let letter = find(app, &id).await?;
     if let Some((at, resolution)) = letter.closed {
         let detail = format!("the dead letter was settled at {at}: {resolution}; look at the saga as it is now");
         return Err(ApiProblem::new(problem::CONFLICT, detail));
     }
-    app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator }).await?;
-    find(app, &id).await.map(|letter| Json(wire::dead_letter(letter, &app.redact)))
+    if dry_run {
+        if letter.step.is_none() {
+            let detail = "the saga as a whole could not be read, so nobody can tell what would come of it";
+            return Err(ApiProblem::new(problem::CONFLICT, detail));
+        }
+        let command = Command::Settle { letter: id.number, settlement, operator, seen };
+        return Ok(Json(DeadLetterOrPlan::Plan(plan::foresee(app, id.saga, &command).await?)));
+    }
+    app.engine.order(id.saga, Order::Settle { letter: id.number, settlement, operator, seen }).await?;
+    let settled = wire::dead_letter(find(app, &id).await?, &app.redact);
+    Ok(Json(DeadLetterOrPlan::Settled(Box::new(settled))))
 }
 
 async fn find(app: &Shared, id: &LetterId) -> Result<store::DeadLetter, ApiProblem> {

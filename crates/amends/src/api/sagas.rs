@@ -4,9 +4,10 @@ use super::cursor::{self, List};
 use super::extract::{Actor, AnyJson, JsonOf, Parameters, Segments, saga_id};
 use super::problem::{self, ApiProblem};
 use super::reading::Turn;
-use super::{Shared, prefer, wire};
-use amends_client::{CompleteStep, Page, Problem, Reason, Saga, SagaQuery, SagaSummary};
+use super::{Shared, plan, prefer, wire};
+use amends_client::{CompleteStep, DryRun, Page, Problem, Reason, Saga, SagaOrPlan, SagaQuery, SagaSummary};
 use amends_core::limits;
+use amends_core::machine::Command;
 use amends_core::text::shortened;
 use amends_engine::{EngineError, Order, StartRequest, Started};
 use amends_store as store;
@@ -134,10 +135,11 @@ pub(crate) async fn list(
     params(
         ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The saga after the order", body = Saga),
+        (status = 200, description = "The saga after the order; or what would come of it", body = SagaOrPlan),
         (status = 409, description = "It is past the point of no return, or finished", body = Problem,
             content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
@@ -146,10 +148,12 @@ pub(crate) async fn list(
 pub(crate) async fn cancel(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<Saga>, ApiProblem> {
-    order(&app, &id, Order::Cancel(actor.because(&reason)?)).await
+) -> Result<Json<SagaOrPlan>, ApiProblem> {
+    let operator = actor.because(&reason)?;
+    order_or_plan(&app, &id, Order::Cancel(operator.clone()), Command::Cancel(operator), dry_run).await
 }
 
 /// Hold a saga: calls in flight end, no further call is made
@@ -161,10 +165,11 @@ pub(crate) async fn cancel(
     params(
         ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The saga after the order", body = Saga),
+        (status = 200, description = "The saga after the order; or what would come of it", body = SagaOrPlan),
         (status = 409, description = "It is held already, or finished", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -172,10 +177,12 @@ pub(crate) async fn cancel(
 pub(crate) async fn pause(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<Saga>, ApiProblem> {
-    order(&app, &id, Order::Pause(actor.because(&reason)?)).await
+) -> Result<Json<SagaOrPlan>, ApiProblem> {
+    let operator = actor.because(&reason)?;
+    order_or_plan(&app, &id, Order::Pause(operator.clone()), Command::Pause(operator), dry_run).await
 }
 
 /// Let a held saga go on
@@ -187,10 +194,11 @@ pub(crate) async fn pause(
     params(
         ("id" = String, Path, format = "uuid", description = "The saga's id"),
         ("Amends-Actor" = Option<String>, Header, description = "Who acts, for the audit log"),
+        DryRun,
     ),
     request_body = Reason,
     responses(
-        (status = 200, description = "The saga after the order", body = Saga),
+        (status = 200, description = "The saga after the order; or what would come of it", body = SagaOrPlan),
         (status = 409, description = "It is not held", body = Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "What else is wrong", body = Problem, content_type = "application/problem+json"),
     )
@@ -198,10 +206,12 @@ pub(crate) async fn pause(
 pub(crate) async fn resume(
     State(app): State<Shared>,
     Segments(id): Segments<String>,
+    Parameters(dry_run): Parameters<DryRun>,
     actor: Actor,
     JsonOf(Reason { reason }): JsonOf<Reason>,
-) -> Result<Json<Saga>, ApiProblem> {
-    order(&app, &id, Order::Resume(actor.because(&reason)?)).await
+) -> Result<Json<SagaOrPlan>, ApiProblem> {
+    let operator = actor.because(&reason)?;
+    order_or_plan(&app, &id, Order::Resume(operator.clone()), Command::Resume(operator), dry_run).await
 }
 
 /// End a waiting step well
@@ -261,6 +271,20 @@ pub(crate) async fn fail(
     JsonOf(Reason { reason }): JsonOf<Reason>,
 ) -> Result<Json<Saga>, ApiProblem> {
     order(&app, &id, Order::Fail { step, operator: actor.because(&reason)? }).await
+}
+
+/// Carries out an order that a person gives, or tells what would come of it: `asked` and `command` are the same wish.
+async fn order_or_plan(
+    app: &Shared,
+    id: &str,
+    asked: Order,
+    command: Command,
+    DryRun { dry_run }: DryRun,
+) -> Result<Json<SagaOrPlan>, ApiProblem> {
+    if dry_run {
+        return Ok(Json(SagaOrPlan::Plan(plan::foresee(app, saga_id(id)?, &command).await?)));
+    }
+    order(app, id, asked).await.map(|Json(saga)| Json(SagaOrPlan::Saga(Box::new(saga))))
 }
 
 async fn order(app: &Shared, id: &str, order: Order) -> Result<Json<Saga>, ApiProblem> {

@@ -2,7 +2,6 @@
 //! what is not to be shown is taken out here. `everywhere` is what the configuration redacts in all of them.
 
 use amends_client as wire;
-use amends_core::idempotency::action_key;
 use amends_core::lint;
 use amends_core::machine::{self, Command, Event, Moment, Operator, Phase, Settlement, Status, StepState, StepStatus};
 use amends_core::redact::{Pointer, Redaction, own_words};
@@ -51,7 +50,7 @@ fn step(snapshot: &Snapshot, index: usize, redaction: Redaction<'_>) -> wire::St
         status: step_status(step.status()),
         attempts: step.attempts,
         compensation_attempts: step.compensation_attempts,
-        idempotency_key: written.call().map(|_| action_key(&snapshot.saga.key, snapshot.id, &written.name)),
+        idempotency_key: written.call().map(|_| snapshot.saga.action_key(&snapshot.definition, index)),
         output: redaction.output(index, &step.output),
         error: step.error.as_ref().map(|failure| redaction.text(&failure.message).into_owned()),
         next_at: next_at.map(|at| at.to_string()),
@@ -117,13 +116,15 @@ pub(crate) fn summary(summary: store::Summary, everywhere: &[Pointer]) -> wire::
 pub(crate) fn decisions(snapshot: &Snapshot, letter: u64) -> Vec<wire::Decision> {
     let settlements = [
         (wire::Decision::Retry, Settlement::Retry),
+        (wire::Decision::Edit, Settlement::Edit { body: Arc::default() }),
         (wire::Decision::Done, Settlement::Done { output: Arc::default() }),
         (wire::Decision::Undone, Settlement::Undone),
         (wire::Decision::Skip, Settlement::Skip),
+        (wire::Decision::TurnAround, Settlement::TurnAround),
     ];
     let accepted = settlements.into_iter().filter(|(_, settlement)| {
         let settlement = settlement.clone();
-        would(snapshot, &Command::Settle { letter, settlement, operator: somebody() })
+        would(snapshot, &Command::Settle { letter, settlement, operator: somebody(), seen: None })
     });
     accepted.map(|(decision, _)| decision).collect()
 }
@@ -155,10 +156,33 @@ pub(crate) fn dead_letter(letter: store::DeadLetter, everywhere: &[Pointer]) -> 
             _ => wire::Claim::Unknown,
         },
         error: sentence(letter.error, everywhere),
+        fingerprint: letter.fingerprint,
+        participant: letter.participant,
         opened_at: letter.opened_at.to_string(),
         closed_at,
         resolution,
         decisions: Vec::new(),
+        seen: None,
+        saga_status: None,
+        call: None,
+        attempts: Vec::new(),
+    }
+}
+
+/// Dead letters that are alike.
+pub(crate) fn dead_letter_group(group: store::DeadLetterGroup, everywhere: &[Pointer]) -> wire::DeadLetterGroup {
+    let store::DeadLetterGroup { count, oldest_at, newest_at, sample } = group;
+    wire::DeadLetterGroup {
+        fingerprint: sample.fingerprint,
+        count,
+        definition: sample.definition,
+        step: sample.step,
+        direction: sample.direction,
+        participant: sample.participant,
+        oldest_at: oldest_at.to_string(),
+        newest_at: newest_at.to_string(),
+        sample: sample.id,
+        error: sentence(sample.error, everywhere),
     }
 }
 
@@ -248,7 +272,7 @@ pub(crate) fn stored_status(status: wire::SagaStatus) -> Status {
     }
 }
 
-fn step_status(status: StepStatus) -> wire::StepStatus {
+pub(crate) fn step_status(status: StepStatus) -> wire::StepStatus {
     match status {
         StepStatus::Pending => wire::StepStatus::Pending,
         StepStatus::Running => wire::StepStatus::Running,

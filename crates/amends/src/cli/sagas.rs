@@ -1,10 +1,11 @@
 //! Commands about one saga, and the list of them.
 
+use super::dead_letters::print_plan;
 use super::failure::Failure;
 use super::remote::Remote;
 use super::start::json;
 use super::{Outcome, output, show};
-use amends_client::{Client, DeadLetterQuery, Saga, SagaQuery, SagaStatus};
+use amends_client::{Client, DeadLetterQuery, Saga, SagaOrder, SagaQuery, SagaStatus};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -77,6 +78,9 @@ pub(super) struct OrderArgs {
     /// Why, for the audit log
     #[arg(long)]
     reason: String,
+    /// Do nothing, and show what would be done
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     remote: Remote,
 }
@@ -154,21 +158,17 @@ pub(super) fn say_more(next: Option<&str>) {
     }
 }
 
-pub(super) async fn cancel(OrderArgs { id, reason, remote }: OrderArgs) -> Outcome {
+pub(super) async fn order(arguments: OrderArgs, order: SagaOrder) -> Outcome {
+    let OrderArgs { id, reason, dry_run, remote } = arguments;
     let client = remote.client()?;
-    let saga = client.cancel(&id, &reason).await?;
-    show(&client, &saga, remote.json).await
-}
-
-pub(super) async fn pause(OrderArgs { id, reason, remote }: OrderArgs) -> Outcome {
-    let client = remote.client()?;
-    let saga = client.pause(&id, &reason).await?;
-    show(&client, &saga, remote.json).await
-}
-
-pub(super) async fn resume(OrderArgs { id, reason, remote }: OrderArgs) -> Outcome {
-    let client = remote.client()?;
-    let saga = client.resume(&id, &reason).await?;
+    if dry_run {
+        return print_plan(&client.foresee_saga(&id, order, &reason).await?, &remote);
+    }
+    let saga = match order {
+        SagaOrder::Cancel => client.cancel(&id, &reason).await?,
+        SagaOrder::Pause => client.pause(&id, &reason).await?,
+        SagaOrder::Resume => client.resume(&id, &reason).await?,
+    };
     show(&client, &saga, remote.json).await
 }
 

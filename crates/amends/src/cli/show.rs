@@ -4,7 +4,8 @@
 use super::output::plain;
 use super::table::{Cell, lay_out};
 use amends_client::{
-    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+    AuditEntry, Change, Claim, DeadLetter, DeadLetterGroup, Decision, Event, Plan, PlannedCall, Saga, SagaStatus,
+    SagaSummary, Step, StepStatus, Token,
 };
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
@@ -139,6 +140,29 @@ pub(super) fn dead_letters(letters: &[DeadLetter], now: Timestamp) -> String {
     lay_out(&["ID", "STATE", "DEFINITION", "KEY", "STEP", "CALL", "EFFECT", "OPENED", "ERROR"], &rows, 0)
 }
 
+/// Groups of dead letters that are alike.
+pub(super) fn dead_letter_groups(groups: &[DeadLetterGroup], now: Timestamp) -> String {
+    if groups.is_empty() {
+        return "no open dead letters\n".to_owned();
+    }
+    let row = |group: &DeadLetterGroup| {
+        vec![
+            Cell::from(&group.fingerprint),
+            Cell::from(group.count.to_string()),
+            Cell::from(&group.definition),
+            Cell::from(group.step.as_deref().unwrap_or_default()),
+            Cell::from(&group.direction),
+            Cell::from(group.participant.as_deref().unwrap_or_default()),
+            Cell::from(relative(&group.oldest_at, now)),
+            Cell::from(relative(&group.newest_at, now)),
+            Cell::from(&group.error),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = groups.iter().map(row).collect();
+    let heads = ["FINGERPRINT", "COUNT", "DEFINITION", "STEP", "CALL", "PARTICIPANT", "OLDEST", "NEWEST", "ERROR"];
+    lay_out(&heads, &rows, 0)
+}
+
 /// What belongs to a dead letter: its step, and the step's history.
 pub(super) struct Background {
     pub(super) step: Step,
@@ -158,6 +182,12 @@ pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, 
     let _ = writeln!(text, "{}{}{:#}", RED, plain(&letter.error), RED);
     let _ = writeln!(text, "{DIM}effect{DIM:#} {}", claim_in_words(letter.claim));
     let _ = writeln!(text, "{DIM}saga{DIM:#} {} {DIM}key{DIM:#} {}", plain(&letter.saga), plain(&letter.key));
+    if let Some(call) = &letter.call {
+        let _ = writeln!(text, "{DIM}call{DIM:#} {}", planned_call(call));
+        if !call.body.is_null() {
+            let _ = writeln!(text, "{DIM}body{DIM:#} {}", plain(&call.body.to_string()));
+        }
+    }
     if let Some(Background { step, events, began }) = background {
         // The participant knows the effect by this key: it is what to ask about.
         let called = step.idempotency_key.as_deref().map(plain).unwrap_or_default();
@@ -182,6 +212,52 @@ pub(super) fn dead_letter(letter: &DeadLetter, background: Option<&Background>, 
     text
 }
 
+/// What an action would do.
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = changes(&plan.changes);
+    text.push_str(if plan.calls.is_empty() { "no call would be made\n" } else { "these calls would be made:\n" });
+    for (number, call) in (1..).zip(&plan.calls) {
+        let _ = writeln!(text, "{number:>4}  {}", planned_call(call));
+        let _ = writeln!(text, "      {DIM}Idempotency-Key{DIM:#} {}", plain(&call.idempotency_key));
+    }
+    let (style, at_last) = (saga_style(plan.status), saga_style(plan.status_at_last));
+    let _ = write!(text, "the saga would be {style}{}{style:#}", plan.status);
+    if plan.status != plan.status_at_last {
+        let _ = write!(text, ", and {at_last}{}{at_last:#} if every call goes well", plan.status_at_last);
+    }
+    text.push_str(":\n");
+    for step in &plan.steps {
+        let style = step_style(step.status);
+        let _ = writeln!(text, "  {style}{:<12}{style:#}  {}", step.status.to_string(), plain(&step.name));
+    }
+    text.push_str("nothing was done\n");
+    text
+}
+
+/// What an edit changes; nothing where it is none.
+pub(super) fn changes(changes: &[Change]) -> String {
+    let mut text = String::new();
+    if !changes.is_empty() {
+        text.push_str("what changes in the body:\n");
+    }
+    let shown = |value: &Value| plain(&value.to_string());
+    for Change { pointer, old, new } in changes {
+        let _ = writeln!(text, "  {}", if pointer.is_empty() { "(all of it)".to_owned() } else { plain(pointer) });
+        if let Some(old) = old {
+            let _ = writeln!(text, "    {RED}- {}{RED:#}", shown(old));
+        }
+        if let Some(new) = new {
+            let _ = writeln!(text, "    {GREEN}+ {}{GREEN:#}", shown(new));
+        }
+    }
+    text
+}
+
+fn planned_call(call: &PlannedCall) -> String {
+    let PlannedCall { step, direction, method, participant, path, .. } = call;
+    plain(&format!("{direction} of {step}: {method} {participant}:{path}"))
+}
+
 /// What the server would accept about an open dead letter, and what it means.
 fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
     let id = plain(&letter.id);
@@ -199,11 +275,18 @@ fn decisions(letter: &DeadLetter) -> Vec<(String, &'static str)> {
             (format!("skip {id}"), "its effect stays, and the saga goes on without undoing it")
         }
         Decision::Skip => (format!("skip {id}"), "the step is left as it is, and the saga goes on without it"),
+        Decision::Edit => {
+            (format!("edit {id} --body '…'"), "the call is made again with another body, and so under another key")
+        }
+        Decision::TurnAround => {
+            (format!("turn-around {id}"), "what the saga did is undone, this step too if it may have happened")
+        }
     };
     letter.decisions.iter().map(offer).collect()
 }
 
 const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
 
 /// The audit log.
 pub(super) fn audit(entries: &[AuditEntry]) -> String {

@@ -1,7 +1,8 @@
 use super::show::{self, Background};
 use super::table::{Cell, lay_out};
 use amends_client::{
-    AuditEntry, Claim, DeadLetter, Decision, Event, Saga, SagaStatus, SagaSummary, Step, StepStatus, Token,
+    AuditEntry, Change, Claim, DeadLetter, DeadLetterGroup, Decision, Event, Plan, PlannedCall, PlannedStep, Saga,
+    SagaStatus, SagaSummary, Step, StepStatus, Token,
 };
 use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
@@ -55,10 +56,55 @@ fn letter() -> DeadLetter {
         direction: "compensation".into(),
         claim: Claim::Done,
         error: "answered 403: refunds are closed at night".into(),
+        fingerprint: "55e6a5d073714260".into(),
+        participant: Some("payment".into()),
         opened_at: "2026-03-01T02:58:30.000Z".into(),
         closed_at: None,
         resolution: None,
         decisions: vec![Decision::Retry, Decision::Undone, Decision::Skip],
+        seen: Some(14),
+        saga_status: Some(SagaStatus::Stuck),
+        call: Some(call("charge-payment", "compensation")),
+        attempts: Vec::new(),
+    }
+}
+
+fn call(step: &str, direction: &str) -> PlannedCall {
+    PlannedCall {
+        step: step.into(),
+        direction: direction.into(),
+        method: "POST".into(),
+        participant: "payment".into(),
+        path: "/refunds".into(),
+        idempotency_key: format!("A-1017-{ID}-{step}"),
+        body: json!({ "amount": 1200 }),
+    }
+}
+
+fn plan() -> Plan {
+    let step = |name: &str, status| PlannedStep { name: name.into(), status };
+    Plan {
+        seen: 14,
+        calls: vec![call("ship", "compensation"), call("charge-payment", "compensation")],
+        status: SagaStatus::Compensating,
+        status_at_last: SagaStatus::Compensated,
+        steps: vec![step("charge-payment", StepStatus::Compensated), step("confirm", StepStatus::Skipped)],
+        changes: Vec::new(),
+    }
+}
+
+fn group() -> DeadLetterGroup {
+    DeadLetterGroup {
+        fingerprint: "55e6a5d073714260".into(),
+        count: 4012,
+        definition: "order-fulfilment".into(),
+        step: Some("charge-payment".into()),
+        direction: "compensation".into(),
+        participant: Some("payment".into()),
+        oldest_at: "2026-02-28T23:00:00.000Z".into(),
+        newest_at: "2026-03-01T02:58:30.000Z".into(),
+        sample: format!("{ID}.14"),
+        error: "answered 403: refunds are closed at night".into(),
     }
 }
 
@@ -148,15 +194,36 @@ fn a_dead_letter_shows_what_was_tried() {
         direction: "saga".into(),
         claim: Claim::Unknown,
         decisions: vec![Decision::Retry],
+        call: None,
         ..letter()
     };
     insta::assert_snapshot!("unreadable", seen(&show::dead_letter(&unreadable, None, now())));
     let settled = DeadLetter {
         closed_at: Some("2026-03-01T02:59:59.500Z".into()),
         resolution: Some("undone by ada: refunded by hand".into()),
+        call: None,
         ..letter()
     };
     insta::assert_snapshot!("settled", seen(&show::dead_letter(&settled, None, now())));
+}
+
+#[test]
+fn a_plan_says_what_would_be_called_and_what_would_become_of_the_saga() {
+    let change = |pointer: &str, old, new| Change { pointer: pointer.into(), old, new };
+    let edit = Plan {
+        calls: vec![call("charge-payment", "action")],
+        status: SagaStatus::Running,
+        status_at_last: SagaStatus::Running,
+        changes: vec![
+            change("/amount", Some(json!(1200)), Some(json!(1100))),
+            change("/note", None, Some(json!({ "by": "ada" }))),
+            change("", Some(Value::Null), Some(json!([]))),
+        ],
+        ..plan()
+    };
+    let pause = Plan { calls: Vec::new(), ..plan() };
+    let texts = [show::plan(&plan()), show::plan(&edit), show::plan(&pause)];
+    insta::assert_snapshot!(seen(&texts.join("\n")));
 }
 
 #[test]
@@ -199,9 +266,11 @@ fn lists() {
         reason: None,
         ..entry.clone()
     };
-    let text =
-        [show::sagas(&sagas, now()), show::dead_letters(&[letter()], now()), show::audit(&[other, entry])].join("\n");
+    let letters = show::dead_letters(&[letter()], now());
+    let groups = show::dead_letter_groups(&[group()], now());
+    let text = [show::sagas(&sagas, now()), letters, groups, show::audit(&[other, entry])].join("\n");
     insta::assert_snapshot!(seen(&text));
+    assert_eq!(show::dead_letter_groups(&[], now()), "no open dead letters\n");
     assert_eq!(show::sagas(&[], now()), "no sagas\n");
 }
 
@@ -241,10 +310,14 @@ fn what_comes_from_elsewhere_cannot_steer_the_terminal() {
         detail: hostile.into(),
         diagnostics: Vec::new(),
     })));
+    let change = Change { pointer: hostile.into(), old: Some(json!(hostile)), new: None };
+    let planned = PlannedCall { path: hostile.into(), ..call("ship", "action") };
     let texts = [
+        show::plan(&Plan { calls: vec![planned], changes: vec![change], ..plan() }),
         show::saga(&saga, std::slice::from_ref(&letter), now()),
         show::dead_letter(&letter, None, now()),
         show::dead_letters(&[letter], now()),
+        show::dead_letter_groups(&[DeadLetterGroup { error: hostile.into(), ..group() }], now()),
         show::event(&event, now()),
         show::outcome(&saga, now()),
         format!("{failure:?}"),

@@ -4,6 +4,7 @@
 //! it is dead, where somebody finds it; so is what the engine cannot take for now, and the queue rests meanwhile.
 
 use crate::api::{App, Queue};
+use crate::config::Config;
 use amends_core::answer::Reply;
 use amends_core::limits::OUTPUT_BYTES;
 use amends_engine::EngineError;
@@ -12,6 +13,7 @@ use amends_store::queues::{Delivery, Handling, QueueError, ReceiveRequest};
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 const AT_ONCE: usize = 10;
@@ -22,8 +24,14 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How long a queue rests after something went wrong, at first and at most.
 const REST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Takes in the answers from every queue that holds some.
+pub(super) fn start(config: &Config, app: &Arc<App>) -> Vec<JoinHandle<()>> {
+    let answered = config.queues.iter().filter(|(_, queue)| queue.holds_replies);
+    answered.map(|(name, _)| tokio::spawn(run(app.clone(), name.clone()))).collect()
+}
+
 /// Takes in answers until it is ended, which it can be at any time.
-pub(super) async fn run(app: Arc<App>, name: String) {
+async fn run(app: Arc<App>, name: String) {
     let Some(queue) = app.queues.get(&name) else { return };
     let mut rest = REST.0;
     loop {

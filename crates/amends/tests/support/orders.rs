@@ -246,7 +246,7 @@ impl World {
     pub async fn retry(&self, saga: &Snapshot) {
         for (_, death) in saga.saga.dead() {
             let operator = Operator { actor: "somebody".into(), reason: "the fault is mended".into() };
-            let order = Order::Settle { letter: death.letter, settlement: Settlement::Retry, operator };
+            let order = Order::Settle { letter: death.letter, settlement: Settlement::Retry, operator, seen: None };
             self.engine.order(saga.id, order).await.unwrap();
         }
     }

@@ -81,7 +81,9 @@ fn a_redacted_sentence_still_says_something(event: &Event) {
     }
     let shown = own_words(sentence);
     let before = shown.strip_suffix(REDACTED).unwrap_or("");
-    let quotes = ["failed from outside: ", " cannot be rendered: "].iter().any(|quote| before.ends_with(quote));
+    let quotes = ["failed from outside: ", "refused: ", "not done: ", " cannot be rendered: "]
+        .iter()
+        .any(|quote| before.ends_with(quote));
     assert!(shown == *sentence || quotes || before.contains("answered "), "`{sentence}` is shown as `{shown}`");
 }
 
@@ -255,7 +257,7 @@ fn policies_are_kept(definition: &Definition, history: &[(Timestamp, Event)]) {
                 let allowed = definition.steps[*step].compensation().expect("it is compensated").retry.attempts;
                 assert!(compensations[*step] < allowed, "step {step}: more compensations than allowed");
             }
-            Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => {
+            Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
                 (actions[*step], probes[*step], compensations[*step]) = (0, 0, 0);
             }
             // A probe's answer begins the count anew if the action is tried again.
@@ -275,7 +277,7 @@ fn digests_are_stable(history: &[(Timestamp, Event)]) {
                 assert!(known.is_none_or(|(_, first)| first == digest), "step {step} sends another request");
                 digests.push((*step, digest));
             }
-            Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => {
+            Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
                 digests.retain(|(other, _)| other != step);
             }
             _ => {}
@@ -294,7 +296,9 @@ pub fn at_most_once_is_kept(definition: &Definition, history: &[(Timestamp, Even
                 doubtful[*step] = true;
             }
             Event::ActionFailed { step, trouble: Trouble::NotDone | Trouble::Withdrawn, .. }
-            | Event::DeadLetterSettled { step, settlement: Settlement::Retry, .. } => doubtful[*step] = false,
+            | Event::DeadLetterSettled { step, settlement: Settlement::Retry | Settlement::Edit { .. }, .. } => {
+                doubtful[*step] = false;
+            }
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Steps that are performed by message: sent, and answered some time or never.
 
-use super::script::{Row, check_rows};
+use super::script::{Row, check_rows, play};
 
 /// On the way forward.
 #[rustfmt::skip]
@@ -57,6 +57,44 @@ const TWICE: &[Row] = &[
 #[test]
 fn twice() {
     check_rows(TWICE);
+}
+
+/// A person decides. Whatever was said of a message that was sent, it may be delivered again, so it is not edited unless nothing
+/// could undo it anyway.
+#[rustfmt::skip]
+const DECIDED: &[Row] = &[
+    ("m(sent,retriable)", "m=refused edit:m", "settled m edit, send m!2 +60000 | running: m running"),
+    ("m(sent,retriable)", "m=refused edit:m m=done", "done m, completed | completed: m done"),
+    ("m(sent,retriable)", "m=refused edit:m m!1=done", "stale"),
+    ("m(sent,retriable)", "m=refused edit:m m=later m!1=done", "stale"),
+    ("m(sent,retriable)", "m=refused edit:m m=later m!2=done", "done m, completed | completed: m done"),
+    ("m(sent,retriable)", "m=refused retry:m m=refused edit:m", "settled m edit, send m!3 +60000 | running: m running"),
+    ("m(sent,retriable,tries=1)", "+60000 edit:m", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("m(sent,retriable,tries=1)", "+60000 retry:m m!2=refused edit:m", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("m(sent,retriable,probe,tries=1)", "+60000 m?1=no edit:m", "no: an earlier attempt was not answered and its request may still arrive, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    // Whoever calls from outside may not even have got the message.
+    ("m(sent,retriable)", "fail:m edit:m", "no: an earlier attempt was not answered and its request may still arrive, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    ("m(sent,retriable)", "fail:m retry:m m!2=refused edit:m", "no: an earlier attempt was not answered and its request may still arrive, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    ("m(sent,undo-needs,patient,tries=3)", "m=later reword due edit:m", "no: the step's message may be delivered again at any time, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    ("m(sent,bare,patient,tries=3)", "m=later reword due edit:m", "settled m edit, send m!2 +60000 | running: m running"),
+    ("m(sent,bare,patient,tries=3)", "m=later reword due around:m", "settled m around, back, compensated | compensated: m refused"),
+    ("m(sent) b(once)", "m=done b=lost around:b", "settled b around, back, undo b unknown | compensating: m done, b compensating"),
+    ("m(sent) b(once)", "m=done b=lost around:b b=200", "undid b, undo m done, send m<1 +60000 | compensating: m compensating, b compensated"),
+];
+
+#[test]
+fn decided() {
+    check_rows(DECIDED);
+}
+
+/// An edited message has another body under another key, and its id names another attempt.
+#[test]
+fn an_edited_message_is_another_one() {
+    let (stage, _) = play("m(sent,retriable)", "m=refused edit:m");
+    let [call] = &stage.flying[..] else { panic!("one message is in the queue: {:?}", stage.flying) };
+    assert_eq!((call.attempt, call.request.body.as_deref()), (2, Some(r#"{"edited":"m"}"#)));
+    let id = stage.saga.id;
+    assert_eq!(stage.saga.action_key(&stage.definition, 0), format!("key-1-{id}-m.2"));
 }
 
 /// When the saga turns back meanwhile, and on the way back.

@@ -1,6 +1,8 @@
 //! What people may do, and what they may not.
 
-use super::script::{Row, check_rows};
+use super::script::{Row, check_rows, play};
+use super::stage::{Stage, operator};
+use crate::machine::{Command, Refusal, Settlement};
 
 /// At every point.
 #[rustfmt::skip]
@@ -130,6 +132,77 @@ fn given_up_going_forward() {
     check_rows(GIVEN_UP_GOING_FORWARD);
 }
 
+/// The saga is turned around at a dead letter. What may have happened is undone as if it had.
+#[rustfmt::skip]
+const TURNED_AROUND: &[Row] = &[
+    ("a b(once)", "a=200 b=lost around:b", "settled b around, back, undo b unknown | compensating: a done, b compensating"),
+    ("a b(once)", "a=200 b=lost around:b b=200 a=200", "undid a, compensated | compensated: a compensated, b compensated"),
+    ("a b(once) c", "a=200 b=lost around:b", "settled b around, back, undo b unknown | compensating: a done, b compensating, c skipped"),
+    ("a b(once,bare)", "a=200 b=lost around:b", "settled b around, back, undo a done | compensating: a compensating, b unknown"),
+    ("a b(once,unsaid)", "a=200 b=lost around:b", "settled b around, back, dead b compensation unknown | stuck: a done, b dead"),
+    ("a b(once,probe)", "a=200 b=lost b=503 b=503 around:b", "settled b around, back, undo b unknown | compensating: a done, b compensating"),
+    ("a b(once)", "a=200 b=lost pause around:b", "settled b around, back | compensating: a done, b unknown"),
+    ("a b(once)", "a=200 b=lost pause around:b resume", "resumed, undo b unknown | compensating: a done, b compensating"),
+    ("a", "a=429/1000 reword due around:a", "settled a around, back, compensated | compensated: a refused"),
+    ("a p(pivot)", "a=200 p=lost p=lost around:p", "no: the saga is past its point of no return and can only go forward: retry the step, resolve it, or skip it"),
+    ("a b(retriable)", "a=200 b=422 around:b", "no: the saga is past its point of no return and can only go forward: retry the step, resolve it, or skip it"),
+    ("a b(once)", "a=200 b=lost cancel around:b", "no: the saga is being undone already"),
+    ("a b", "a=200 b=422 a=403 around:a", "no: the saga is being undone already"),
+    ("a b(once)", "a=200 b=lost around:b around:#6", "no: the dead letter was settled already: the saga has moved on"),
+];
+
+#[test]
+fn turned_around() {
+    check_rows(TURNED_AROUND);
+}
+
+/// A step is tried again with another body, and so under another key: only where the step has not happened and will not.
+#[rustfmt::skip]
+const EDITED: &[Row] = &[
+    ("a b(retriable)", "a=200 b=422 edit:b", "settled b edit, start b!2 | running: a done, b running"),
+    ("a b(retriable)", "a=200 b=429 b=unsent edit:b b=200", "done b, completed | completed: a done, b done"),
+    ("a b(retriable)", "a=200 b=422 edit:b b=429", "again b not-done +0, start b!3 | running: a done, b running"),
+    ("a b(retriable)", "a=200 b=422 edit:b recover", "again b interrupted +0, start b!3 | running: a done, b unknown"),
+    ("a b(retriable)", "a=200 b=422 edit:b b=422 edit:b", "settled b edit, start b!3 | running: a done, b running"),
+    ("a b(retriable)", "a=200 b=422 edit:b b=lost b=422 edit:b", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("a b(retriable)", "a=200 b=422 pause edit:b", "settled b edit | running: a done, b pending"),
+    ("a b(retriable)", "a=200 b=422 pause edit:b resume", "resumed, start b!2 | running: a done, b running"),
+    ("a b(retriable)", "a=200 b=503 b=503 edit:b", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("a b(retriable)", "a=200 b=503 b=422 edit:b", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("a b(once)", "a=200 b=lost edit:b", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("a b(once,probe)", "a=200 b=lost b=503 b=503 edit:b", "no: whether the step happened is not known, and under another key it could happen twice: find that out first, and resolve it"),
+    ("a b(retriable,probe)", "a=200 b=lost b=lost b=no edit:b", "no: an earlier attempt was not answered and its request may still arrive, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    ("a b(retriable,probe)", "a=200 b=lost b=lost b=no retry:b b=422 edit:b", "no: an earlier attempt was not answered and its request may still arrive, so under another key the step could happen twice: retry it as it was, resolve it, or skip it"),
+    ("a p(pivot) w(wait=5s,retriable)", "a=200 p=200 fail:w edit:w", "no: the step's request has no body that could be edited"),
+    ("a", "a=429/1000 reword due edit:a", "settled a edit, start a!2 | running: a running"),
+    ("a", "a=429/1000 reword due cancel edit:a", "no: the saga is being undone, so no action is sent any more: find out whether it happened and resolve it"),
+    ("a b", "a=200 b=422 a=403 edit:a", "no: only an action's request can be edited: retry the compensation, or undo the step by hand and resolve it"),
+];
+
+#[test]
+fn edited() {
+    check_rows(EDITED);
+}
+
+/// The body is the person's and the rest the definition's; the key is another one, for a key stands for one request.
+#[test]
+fn an_edited_request_has_a_key_of_its_own() {
+    let (stage, _) = play("a b(retriable)", "a=200 b=422");
+    let keys = |stage: &Stage| {
+        let (saga, definition) = (&stage.saga, &stage.definition);
+        [saga.action_key(definition, 1), saga.compensation_key(definition, 1)]
+    };
+    let id = stage.saga.id;
+    assert_eq!(keys(&stage), [format!("key-1-{id}-b"), format!("key-1-{id}-b-compensation")]);
+    let (stage, _) = play("a b(retriable)", "a=200 b=422 edit:b recover");
+    assert_eq!(keys(&stage), [format!("key-1-{id}-b.2"), format!("key-1-{id}-b.2-compensation")]);
+    assert_eq!(stage.saga.action_key(&stage.definition, 0), format!("key-1-{id}-a"), "the others keep theirs");
+    let [call] = &stage.flying[..] else { panic!("one call is in flight: {:?}", stage.flying) };
+    assert_eq!((call.request.path.as_str(), call.request.body.as_deref()), ("/b", Some(r#"{"edited":"b"}"#)));
+    let (stage, _) = play("a b(retriable)", "a=200 b=422 edit:b b=422 edit:b");
+    assert_eq!(keys(&stage)[0], format!("key-1-{id}-b.3"));
+}
+
 /// The same after the saga turned back.
 #[rustfmt::skip]
 const GIVEN_UP_ON_THE_WAY_BACK: &[Row] = &[
@@ -179,6 +252,31 @@ const LETTERS: &[Row] = &[
 #[test]
 fn letters() {
     check_rows(LETTERS);
+}
+
+/// A decision may name the state that it was made on.
+#[test]
+fn a_decision_about_another_state_is_refused() {
+    let (stage, _) = play("a b(once)", "a=200 b=lost");
+    let (_, death) = stage.saga.dead().next().expect("there is a dead letter");
+    let skip = |seen| Command::Settle {
+        letter: death.letter,
+        settlement: Settlement::Skip,
+        operator: operator(),
+        seen: Some(seen),
+    };
+    let (letter, now) = (death.letter, stage.saga.sequence);
+    let (mut moved_on, _) = play("a b(once)", "a=200 b=lost cancel");
+    assert!(moved_on.saga.dead().any(|(_, death)| death.letter == letter), "the same letter is open");
+    let why = moved_on.command(&skip(now)).expect_err("it was going forward when this was decided");
+    let told = format!(
+        "the saga has moved on: this was decided after event {now}, and there are {} now; it is stuck",
+        now + 1
+    );
+    assert_eq!(why, Refusal::Conflict(told));
+    moved_on.command(&skip(now + 1)).expect("whoever looks again may decide");
+    let (mut stage, _) = play("a b(once)", "a=200 b=lost");
+    stage.command(&skip(now)).expect("nothing has happened since");
 }
 
 /// A step that the definition says nothing about undoing: a person undoes it.

@@ -44,6 +44,8 @@ const COVERAGE: &[&str] = &[
     "compensation-failed",
     "compensation-done",
     "dead-letter-settled",
+    "edited",
+    "turned around",
     "paused",
     "resumed",
     "held when it turned back",

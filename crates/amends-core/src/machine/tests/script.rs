@@ -108,6 +108,8 @@ fn command(stage: &mut Stage, word: &str) -> Command {
         ("done", name) => settle(stage, name, Settlement::Done { output: Arc::new(json!({ "of": name })) }),
         ("undone", name) => settle(stage, name, Settlement::Undone),
         ("skip", name) => settle(stage, name, Settlement::Skip),
+        ("around", name) => settle(stage, name, Settlement::TurnAround),
+        ("edit", name) => settle(stage, name, Settlement::Edit { body: Arc::new(json!({ "edited": name })) }),
         _ => panic!("`{word}` is no command"),
     }
 }
@@ -120,7 +122,7 @@ fn settle(stage: &Stage, name: &str, settlement: Settlement) -> Command {
             stage.saga.dead().find(|(dead, _)| *dead == step).map_or(0, |(_, death)| death.letter)
         }
     };
-    Command::Settle { letter, settlement, operator: operator() }
+    Command::Settle { letter, settlement, operator: operator(), seen: None }
 }
 
 fn step(stage: &Stage, name: &str) -> StepIndex {
@@ -245,5 +247,7 @@ fn describe_settlement(settlement: &Settlement) -> &'static str {
         Settlement::Done { .. } => "done",
         Settlement::Undone => "undone",
         Settlement::Skip => "skip",
+        Settlement::TurnAround => "around",
+        Settlement::Edit { .. } => "edit",
     }
 }

@@ -53,8 +53,14 @@ const TABLE: &[(&str, &[(&str, &str)])] = &[
         ("dead-compensation", "dead"),
     ]),
     ("compensated", &[]),
-    ("dead-action", &[("retry", "reopened"), ("settle-done", "done"), ("settle-undone", "refused"), ("skip", "skipped")]),
-    ("dead-probe", &[("retry", "probe-due"), ("settle-done", "done"), ("settle-undone", "refused"), ("skip", "skipped")]),
+    ("dead-action", &[
+        ("retry", "reopened"), ("edit", "reopened"), ("settle-done", "done"), ("settle-undone", "refused"), ("skip", "skipped"),
+        ("turn-around", "refused"),
+    ]),
+    ("dead-probe", &[
+        ("retry", "probe-due"), ("settle-done", "done"), ("settle-undone", "refused"), ("skip", "skipped"),
+        ("turn-around", "unknown"),
+    ]),
     ("dead-compensation", &[
         ("retry", "done"), ("settle-done", "done"), ("settle-undone", "compensated"), ("skip", "skipped"),
     ]),
@@ -139,6 +145,8 @@ fn events() -> Vec<(&'static str, Event)> {
         ("settle-done", settle(LETTER, Settlement::Done { output: Arc::default() })),
         ("settle-undone", settle(LETTER, Settlement::Undone)),
         ("skip", settle(LETTER, Settlement::Skip)),
+        ("edit", settle(LETTER, Settlement::Edit { body: Arc::default() })),
+        ("turn-around", settle(LETTER, Settlement::TurnAround)),
     ]
 }
 

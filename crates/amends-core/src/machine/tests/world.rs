@@ -358,7 +358,7 @@ impl World {
         let before = self.accounts[step].clone();
         self.accounts[step].land_all();
         let is_there = self.accounts[step].net() > 0;
-        let settlement = match how % 8 {
+        let settlement = match how % 10 {
             // What does not honour its key is not sent again if it is there.
             0..=3 if death.direction == Direction::Action && is_there && !before.honours_key => {
                 Settlement::Done { output: self.output(step) }
@@ -366,18 +366,34 @@ impl World {
             0..=3 => Settlement::Retry,
             4 => Settlement::Done { output: self.output(step) },
             5 | 6 => Settlement::Undone,
+            7 => Settlement::TurnAround,
+            8 => Settlement::Edit { body: Arc::new(json!({ "edited": how })) },
             _ => Settlement::Skip,
         };
-        let command = Command::Settle { letter: death.letter, settlement: settlement.clone(), operator: operator() };
+        let command =
+            Command::Settle { letter: death.letter, settlement: settlement.clone(), operator: operator(), seen: None };
         match settlement {
             Settlement::Done { .. } if !is_there => self.accounts[step].done += 1,
             Settlement::Undone => self.accounts[step].undo(),
             Settlement::Skip => self.accounts[step].left_alone = true,
-            Settlement::Done { .. } | Settlement::Retry => {}
+            Settlement::Done { .. } | Settlement::Retry | Settlement::Edit { .. } | Settlement::TurnAround => {}
         }
+        let may_be_delivered = self.stage.is_flying(step, Direction::Action);
         let outcome = self.stage.command(&command);
         match &outcome {
-            Ok(decision) => self.judge(decision),
+            Ok(decision) => {
+                match settlement {
+                    Settlement::Edit { .. } => {
+                        let has_none = before.net() == 0 && before.under_way == 0;
+                        assert!(has_none, "another key beside what is there or may come: {before:?}");
+                        assert!(!may_be_delivered, "another key beside a message that may be delivered: step {step}");
+                        self.saw("edited");
+                    }
+                    Settlement::TurnAround => self.saw("turned around"),
+                    _ => {}
+                }
+                self.judge(decision);
+            }
             // Nothing is set right for a decision that is not taken.
             Err(_) => self.accounts[step] = before,
         }

@@ -128,6 +128,8 @@ CREATE TABLE amends.dead_letter (
     direction text COLLATE "C" NOT NULL,
     claim text COLLATE "C" NOT NULL,
     error text NOT NULL,
+    fingerprint text COLLATE "C" NOT NULL,
+    participant text COLLATE "C",
     opened_at bigint NOT NULL,
     closed_at bigint,
     resolution text,
@@ -135,6 +137,8 @@ CREATE TABLE amends.dead_letter (
 );
 CREATE INDEX dead_letter_by_saga ON amends.dead_letter (saga, place);
 CREATE INDEX dead_letter_open ON amends.dead_letter (place) WHERE closed_at IS NULL;
+-- Groups are counted in it without a look at the table.
+CREATE INDEX dead_letter_alike ON amends.dead_letter (fingerprint, place) INCLUDE (opened_at) WHERE closed_at IS NULL;
 
 -- Who did what. A new entry's rank is one more than the greatest that its statement sees: an entry that was committed before another
 -- was written has a lower rank than that one, and no commit waits for another's number, as it would for one without gaps. Those

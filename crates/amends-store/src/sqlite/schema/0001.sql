@@ -90,6 +90,8 @@ CREATE TABLE dead_letter (
     direction TEXT NOT NULL,
     claim TEXT NOT NULL,
     error TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    participant TEXT,
     opened_at INTEGER NOT NULL,
     closed_at INTEGER,
     resolution TEXT,
@@ -97,6 +99,8 @@ CREATE TABLE dead_letter (
 ) STRICT;
 CREATE INDEX dead_letter_by_saga ON dead_letter (saga);
 CREATE INDEX dead_letter_open ON dead_letter (place) WHERE closed_at IS NULL;
+-- Groups are counted in it without a look at the table; SQLite takes it for enough only where it has every column named.
+CREATE INDEX dead_letter_alike ON dead_letter (fingerprint, place, opened_at, closed_at) WHERE closed_at IS NULL;
 
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY,

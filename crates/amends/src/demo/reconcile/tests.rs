@@ -64,7 +64,7 @@ fn world() -> Evidence {
 fn letter(order: &str, step: &str, claim: &str) -> DeadLetter {
     serde_json::from_value(json!({
         "id": format!("saga-{order}.1"), "saga": format!("saga-{order}"), "definition": "order-fulfilment", "key": order,
-        "step": step, "direction": "compensation", "claim": claim, "error": "503", "opened_at": "2026-01-01T00:00:09.000Z",
+        "step": step, "direction": "compensation", "claim": claim, "error": "503", "fingerprint": "f", "opened_at": "2026-01-01T00:00:09.000Z",
     }))
     .unwrap()
 }

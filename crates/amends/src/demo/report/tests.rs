@@ -26,7 +26,7 @@ fn saga(id: &str, status: &str, reason: Option<&str>, steps: &[(&str, &str, u32,
 fn evidence() -> Evidence {
     let letter = json!({
         "id": "s-3.7", "saga": "s-3", "definition": "order-fulfilment", "key": "order-s-3", "step": "commit-reservation",
-        "direction": "action", "claim": "undone", "error": "answered 409: There is not enough of it.",
+        "direction": "action", "claim": "undone", "error": "answered 409: There is not enough of it.", "fingerprint": "f",
         "opened_at": "2026-01-01T00:00:02.000Z",
     });
     let checkout = |saga: &str, clicks| Checkout {
