@@ -4,7 +4,7 @@ use super::{
     ME, OTHER, Subject, at, audit, birth, commit_all, commit_as, count, enlist, events, following, id, look,
     open_dead_letter, put_message, record,
 };
-use crate::{AuditQuery, Commit, Counter, Outcome, Rest, StoreError};
+use crate::{Acquired, AuditQuery, Commit, Counter, Outcome, Rest, StoreError};
 
 /// The caller tells outcomes apart by their place.
 pub async fn outcomes_come_in_the_order_of_the_batch(store: Subject) {
@@ -113,6 +113,13 @@ pub async fn an_order_without_events_is_written_once(store: Subject) {
         assert_eq!(store.commit_again(ME, batch.into()).await.expect("it can be offered again"), first);
         assert_eq!(look(&store).await, before);
     }
+    // The saga that is set aside is taken again before the answer to that is missed.
+    let set_aside = Commit { events: None, writes: vec![open_dead_letter("1.9")], ..following(1, 1, Rest::Parked) };
+    let first = store.commit(ME, vec![set_aside.clone()].into()).await.expect("the batch is committed");
+    assert!(matches!(store.acquire(ME, id(1)).await.expect("it is nobody's"), Acquired::Yours(_)));
+    let before = look(&store).await;
+    assert_eq!(store.commit_again(ME, vec![set_aside].into()).await.expect("it can be offered again"), first);
+    assert_eq!(look(&store).await, before);
     let lost = vec![ordered(1, Rest::Owned, "never written")];
     assert_eq!(store.commit_again(ME, lost.into()).await.expect("it can be offered again"), [Outcome::Committed]);
     assert_eq!(

@@ -196,7 +196,7 @@ impl State {
     /// Whether a commit that was refused is in the store already.
     fn has_written(&self, commit: &Commit, outcome: &Outcome) -> bool {
         if commit.events.is_none() {
-            return commit.writes.iter().any(|write| self.has_audited(commit.saga, write));
+            return commit.writes.iter().any(|write| self.has_left(commit.saga, write));
         }
         if !outcome.may_be_for_itself(commit) {
             return false;
@@ -210,8 +210,13 @@ impl State {
         })
     }
 
-    fn has_audited(&self, saga: Uuid, write: &Write) -> bool {
-        let Write::Audit { actor, action, step, reason, at } = write else { return false };
+    /// Whether a write is one that leaves something for good, and has left it.
+    fn has_left(&self, saga: Uuid, write: &Write) -> bool {
+        let (actor, action, step, reason, at) = match write {
+            Write::OpenDeadLetter { id, .. } => return self.dead_letter(id).is_some(),
+            Write::Audit { actor, action, step, reason, at } => (actor, action, step, reason, at),
+            _ => return false,
+        };
         self.audit.iter().any(|entry| {
             (entry.saga, entry.at, &entry.actor, &entry.action) == (Some(saga), *at, actor, action)
                 && (&entry.step, &entry.reason) == (step, reason)

@@ -264,9 +264,9 @@ async fn explain(link: &Link, refused: &[&Commit], offer: Offer) -> Result<Vec<O
     Ok(outcomes)
 }
 
-/// Whether the events of a commit are in the store, or where it has none, what it left in the audit log.
+/// Whether the events of a commit are in the store, or where it has none, what it has left for good.
 async fn has_written(link: &Link, commit: &Commit) -> Result<bool, Failure> {
-    let Some(events) = &commit.events else { return writes::has_audited(link, commit).await };
+    let Some(events) = &commit.events else { return writes::has_left_something(link, commit).await };
     let first = columns::number(commit.after.saturating_add(1));
     let found = link.query(&FIND_WRITTEN, &[&commit.saga, &first]).await?;
     let Some(found) = found.first() else { return Ok(false) };

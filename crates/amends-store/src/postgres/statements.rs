@@ -312,6 +312,10 @@ pub(super) const CLOSE_SAGA_DEAD_LETTERS: Sql = Sql {
     ..PLAIN
 };
 
+/// Whether this dead letter is there, open or settled.
+pub(super) const FIND_LETTER: Sql =
+    Sql { name: "find_letter", text: "SELECT 1 FROM amends.dead_letter WHERE id = $1", types: &[Type::TEXT], ..PLAIN };
+
 /// An order's entry; two orders that are the same in all of it cannot both have been carried out.
 pub(super) const FIND_AUDITED: Sql = Sql {
     name: "find_audited",

@@ -5,8 +5,8 @@ use super::connect::Link;
 use super::errors::Failure;
 use super::flight::{Flight, Owned, column, values};
 use super::statements::{
-    CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, FIND_AUDITED, HOLD_MESSAGES, MOVE_MESSAGES,
-    OPEN_DEAD_LETTERS, PUT_AUDIT, PUT_MESSAGES, PUT_QUEUE_MESSAGES, Sql,
+    CLOSE_DEAD_LETTERS, CLOSE_SAGA_DEAD_LETTERS, DELETE_MESSAGES, FIND_AUDITED, FIND_LETTER, HOLD_MESSAGES,
+    MOVE_MESSAGES, OPEN_DEAD_LETTERS, PUT_AUDIT, PUT_MESSAGES, PUT_QUEUE_MESSAGES, Sql,
 };
 use super::text;
 use crate::columns;
@@ -122,13 +122,18 @@ fn add_round<'a>(flight: &mut Flight<'a>, round: &[(Uuid, &'a Write)]) {
     });
 }
 
-/// Whether an order that a commit carries out is in the audit log.
-pub(super) async fn has_audited(link: &Link, commit: &Commit) -> Result<bool, Failure> {
+/// Whether what a commit without events leaves for good is there: an entry in the audit log, or a dead letter.
+pub(super) async fn has_left_something(link: &Link, commit: &Commit) -> Result<bool, Failure> {
     for write in &commit.writes {
-        let Write::Audit { actor, action, step, reason, at } = write else { continue };
-        let (at, step) = (columns::time(*at), step.as_deref().map(text::stored));
-        let [actor, action, reason] = [actor, action, reason].map(|text| text::stored(text));
-        let found = link.query(&FIND_AUDITED, &[&commit.saga, &at, &actor, &action, &step, &reason]).await?;
+        let found = match write {
+            Write::OpenDeadLetter { id, .. } => link.query(&FIND_LETTER, &[&text::stored(id)]).await?,
+            Write::Audit { actor, action, step, reason, at } => {
+                let (at, step) = (columns::time(*at), step.as_deref().map(text::stored));
+                let [actor, action, reason] = [actor, action, reason].map(|text| text::stored(text));
+                link.query(&FIND_AUDITED, &[&commit.saga, &at, &actor, &action, &step, &reason]).await?
+            }
+            _ => continue,
+        };
         if !found.is_empty() {
             return Ok(true);
         }
