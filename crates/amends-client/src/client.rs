@@ -3,8 +3,9 @@
 
 use crate::types::{
     ActionQuery, AuditEntry, AuditExport, AuditHead, AuditQuery, CompleteStep, CreatedToken, DeadLetter,
-    DeadLetterGroup, DeadLetterQuery, Definition, DryRun, EditDeadLetter, Event, GroupQuery, NewToken, Page, Plan,
-    Problem, Reason, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics, Token, TokenQuery,
+    DeadLetterGroup, DeadLetterQuery, DeadMessage, Definition, DryRun, EditDeadLetter, Event, GroupQuery, Items,
+    NewToken, Page, Plan, Problem, QueueDepth, Reason, Redrive, RedriveMessages, ResolveDeadLetter, Saga, SagaQuery,
+    SagaSummary, Statistics, Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -313,6 +314,46 @@ impl Client {
     /// [`Error::Refused`] with status 409 where it is not open any more.
     pub async fn retry_dead_letter(&self, id: &str, reason: &str) -> Result<DeadLetter, Error> {
         self.post(&["dead-letters", id, "retry"], &Reason { reason: reason.to_owned() }).await
+    }
+
+    /// The queues of the configuration, and how many messages each has.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn queues(&self) -> Result<Items<QueueDepth>, Error> {
+        self.get(&["queues"], &()).await
+    }
+
+    /// Dead messages of a queue, those that died first first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue.
+    pub async fn dead_messages(&self, queue: &str) -> Result<Items<DeadMessage>, Error> {
+        self.get(&["queues", queue, "dead"], &()).await
+    }
+
+    /// Makes dead messages ready again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue.
+    pub async fn redrive(&self, queue: &str, asked: &RedriveMessages) -> Result<Redrive, Error> {
+        self.post(&["queues", queue, "redrives"], asked).await
+    }
+
+    /// The last redrives of a queue, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue.
+    pub async fn redrives(&self, queue: &str) -> Result<Items<Redrive>, Error> {
+        self.get(&["queues", queue, "redrives"], &()).await
+    }
+
+    /// Stops a redrive: what is not ready yet is dead again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue or redrive.
+    pub async fn cancel_redrive(&self, queue: &str, id: &str) -> Result<Redrive, Error> {
+        self.post(&["queues", queue, "redrives", id, "cancel"], &()).await
     }
 
     /// Settles a dead letter by what a person found out.

@@ -9,6 +9,7 @@ mod failure;
 mod lint;
 mod migrate;
 mod output;
+mod queues;
 mod remote;
 mod sagas;
 mod serve;
@@ -75,6 +76,9 @@ enum Command {
     /// Who did what, when and why
     #[command(subcommand)]
     AuditLog(audit_log::AuditLogCommand),
+    /// Look at queues, and make dead messages ready again
+    #[command(subcommand)]
+    Queues(queues::QueuesCommand),
     /// Who may call the server
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -115,6 +119,7 @@ fn run(command: Command) -> Outcome {
         Command::Fail(arguments) => on_one_core(sagas::fail(arguments)),
         Command::DeadLetters(command) => on_one_core(dead_letters::run(command)),
         Command::AuditLog(command) => on_one_core(audit_log::run(command)),
+        Command::Queues(command) => on_one_core(queues::run(command)),
         Command::Token(command) => on_one_core(token::run(command)),
         Command::Migrate(arguments) => on_one_core(migrate::run(arguments)),
         Command::Openapi => {
