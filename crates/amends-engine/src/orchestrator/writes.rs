@@ -6,7 +6,7 @@ use amends_core::definition::{Definition, StepIndex};
 use amends_core::machine::{
     Claim, Direction, Event, FailedAt, Operator, Phase, Saga, Settlement, Status, failure_fingerprint,
 };
-use amends_core::redact::Redaction;
+use amends_core::redact::{Pointer, Redaction};
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
 use std::borrow::Cow;
@@ -33,6 +33,8 @@ pub(super) struct Decided<'a> {
     pub(super) rest: Rest,
     /// The row that is in the store, if there is one.
     pub(super) row_before: Option<&'a Row>,
+    /// What is not shown of any saga.
+    pub(super) everywhere: &'a [Pointer],
 }
 
 /// The commit that carries a decision out.
@@ -97,12 +99,12 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
                 fingerprint: failure_fingerprint(
                     &decided.birth.definition,
                     FailedAt::Step { name: &name(*step), direction: *direction },
-                    &Redaction::of(decided.definition, &[]).failure(failure),
+                    &decided.redaction().failure(failure),
                 ),
                 participant: participant(decided.definition, *step, *direction),
                 at,
             });
-            writes.extend(operator.iter().map(|operator| audit(operator, "fail", Some(name(*step)), at)));
+            writes.extend(operator.iter().map(|operator| decided.failed(operator, name(*step))));
         }
         Event::DeadLetterSettled { step, letter, settlement, operator } => {
             let action = match settlement {
@@ -133,7 +135,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
             writes.push(audit(operator, "complete", Some(name(*step)), at));
         }
         Event::WaitFailed { step, operator: Some(operator), .. } => {
-            writes.push(audit(operator, "fail", Some(name(*step)), at));
+            writes.push(decided.failed(operator, name(*step)));
         }
         Event::CompensationEntered { operator: None, .. }
         | Event::Started { .. }
@@ -163,6 +165,17 @@ impl Decided<'_> {
 
     fn message(&self, step: StepIndex, at: Timestamp) -> Write {
         message(self.definition, self.saga, step, at)
+    }
+
+    /// What is written of the saga and shown as it is, because it is compared or sealed.
+    fn redaction(&self) -> Redaction<'_> {
+        Redaction::of(self.definition, self.everywhere)
+    }
+
+    /// Who failed a step from outside. A service that does may quote what it was given.
+    fn failed(&self, operator: &Operator, step: String) -> Write {
+        let reason = self.redaction().text(&operator.reason).into_owned();
+        audit(&Operator { reason, ..operator.clone() }, "fail", Some(step), self.at)
     }
 
     /// A sentence as a row has it. Rows are there to be listed, also by a server that knows nothing of redaction, so what its
