@@ -253,7 +253,7 @@ async fn serve(
         let request = StartRequest { definition: definition.into(), input, traceparent: None, wait_ms };
         names.push((name, engine.start_saga(request).await.expect("it is accepted").saga.id.to_string()));
     }
-    let letters = DeadLetterQuery { definition: None, saga: None, closed: false, before: None, limit: 1 };
+    let letters = DeadLetterQuery { limit: 1, ..DeadLetterQuery::default() };
     let letters = store.dead_letters(letters).await.expect("memory is there");
     names.push(("{letter}", letters.first().expect("nobody listens, so it is stuck").id.clone()));
     let app = App {

@@ -90,31 +90,12 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
             if *direction == Direction::Compensation && !decided.is_message(*step) {
                 writes.push(Write::DeleteMessage { step: name(*step) });
             }
-            writes.push(Write::OpenDeadLetter {
-                id: letter_id(decided.saga.id, number),
-                step: Some(name(*step)),
-                direction: direction.as_str().into(),
-                claim: claim.as_str().into(),
-                error: decided.shown(failure.message.clone()),
-                fingerprint: failure_fingerprint(
-                    &decided.birth.definition,
-                    FailedAt::Step { name: &name(*step), direction: *direction },
-                    &decided.redaction().failure(failure),
-                ),
-                participant: participant(decided.definition, *step, *direction),
-                at,
-            });
+            let death = (*direction, *claim, failure);
+            writes.push(decided.dead_letter(letter_id(decided.saga.id, number), *step, death));
             writes.extend(operator.iter().map(|operator| decided.failed(operator, name(*step))));
         }
         Event::DeadLetterSettled { step, letter, settlement, operator } => {
-            let action = match settlement {
-                Settlement::Retry => "retry",
-                Settlement::Done { .. } => "resolve as done",
-                Settlement::Undone => "resolve as undone",
-                Settlement::Skip => "skip",
-                Settlement::Edit { .. } => "edit",
-                Settlement::TurnAround => "turn around",
-            };
+            let action = named(settlement);
             let resolution = format!("{action}, by {}: {}", operator.actor, operator.reason);
             writes.push(Write::CloseDeadLetter { id: letter_id(decided.saga.id, *letter), resolution, at });
             writes.push(audit(operator, &format!("dead letter: {action}"), Some(name(*step)), at));
@@ -167,6 +148,26 @@ impl Decided<'_> {
         message(self.definition, self.saga, step, at)
     }
 
+    /// A step's dead letter.
+    fn dead_letter(&self, id: String, step: StepIndex, death: (Direction, Claim, &Failure)) -> Write {
+        let (direction, claim, failure) = death;
+        let name = &self.definition.steps[step].name;
+        Write::OpenDeadLetter {
+            id,
+            step: Some(name.clone()),
+            direction: direction.as_str().into(),
+            claim: claim.as_str().into(),
+            error: self.shown(failure.message.clone()),
+            fingerprint: failure_fingerprint(
+                &self.birth.definition,
+                FailedAt::Step { name, direction },
+                &self.redaction().failure(failure),
+            ),
+            participant: participant(self.definition, step, direction),
+            at: self.at,
+        }
+    }
+
     /// What is written of the saga and shown as it is, because it is compared or sealed.
     fn redaction(&self) -> Redaction<'_> {
         Redaction::of(self.definition, self.everywhere)
@@ -186,6 +187,18 @@ impl Decided<'_> {
             Cow::Borrowed(_) => None,
         };
         redacted.unwrap_or(sentence)
+    }
+}
+
+/// A person's decision, as the audit log names it.
+fn named(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Retry => "retry",
+        Settlement::Done { .. } => "resolve as done",
+        Settlement::Undone => "resolve as undone",
+        Settlement::Skip => "skip",
+        Settlement::Edit { .. } => "edit",
+        Settlement::TurnAround => "turn around",
     }
 }
 
