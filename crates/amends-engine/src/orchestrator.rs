@@ -407,6 +407,7 @@ impl Orchestrator {
             saga: &staged.saga,
             rest,
             row_before: live.row.as_ref(),
+            everywhere: &self.settings.redact,
         });
         staged.row = Some(commit.row.clone());
         // A message goes with the decision, so nothing is left to perform.

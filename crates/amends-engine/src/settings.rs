@@ -1,5 +1,6 @@
 //! What the engine is told by its configuration.
 
+use amends_core::redact::Pointer;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub retention_ms: Option<u64>,
     /// Addresses of the server itself: no participant may be there.
     pub own_addresses: Vec<SocketAddr>,
+    /// What people are not shown of any saga. What is written for them and cannot be hidden later is written without it.
+    pub redact: Vec<Pointer>,
 }
 
 /// One participant.
@@ -106,6 +109,7 @@ impl Default for Settings {
             live_sagas: 50_000,
             retention_ms: None,
             own_addresses: Vec::new(),
+            redact: Vec::new(),
         }
     }
 }

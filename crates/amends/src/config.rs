@@ -255,6 +255,7 @@ impl Config {
             live_sagas: self.live_sagas,
             retention_ms: self.retention_ms,
             own_addresses: vec![listening],
+            redact: self.redact.clone(),
             ..Settings::default()
         }
     }

@@ -520,7 +520,8 @@ async fn a_saga_is_turned_around_at_a_dead_letter_as_was_foreseen() {
     let cancel = world.client.foresee_saga(&saga.id, SagaOrder::Cancel, "the same").await.unwrap();
     assert_eq!((planned(&cancel), cancel.status), (vec![], SagaStatus::Stuck), "the dead letter would stay");
     assert_eq!(world.client.events(&saga.id).await.unwrap().items, before, "nothing was done");
-    assert_eq!(world.client.audit(&AuditQuery::default()).await.unwrap().items, []);
+    let audited = AuditQuery { saga: Some(saga.id.clone()), ..AuditQuery::default() };
+    assert_eq!(world.client.audit(&audited).await.unwrap().items, []);
 
     assert_eq!(letter.seen, Some(plan.seen));
     let earlier = world.client.settle_dead_letter(&letter.id, &turn, Some(plan.seen - 1)).await;
@@ -531,7 +532,7 @@ async fn a_saga_is_turned_around_at_a_dead_letter_as_was_foreseen() {
     let saga = world.client.saga(&saga.id).await.unwrap();
     assert_eq!(saga.status, plan.status_at_last);
     assert_eq!(saga.reason.as_deref(), Some("turned around by ada at step ship: the customer has gone"));
-    let audit = world.client.audit(&AuditQuery::default()).await.unwrap().items;
+    let audit = world.client.audit(&audited).await.unwrap().items;
     let [entry] = &audit[..] else { panic!("one entry, and not {audit:?}") };
     assert_eq!((entry.action.as_str(), entry.actor.as_str()), ("dead letter: turn around", "ada"));
     world.server.stop().await.unwrap();

@@ -187,7 +187,12 @@ impl World {
         paths.extend(sagas.map(|(_, id)| format!("{}/v1/sagas/{id}/events", self.base)));
         let mut everything = Vec::new();
         for path in paths {
-            everything.push(self.http.get(path).send().await.unwrap().json().await.unwrap());
+            let mut found: Value = self.http.get(path).send().await.unwrap().json().await.unwrap();
+            // Entries of the audit log are sealed some time after they are written, whatever is asked meanwhile.
+            for entry in found["items"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+                ["number", "hash", "sealed"].map(|name| entry.remove(name));
+            }
+            everything.push(found);
         }
         everything
     }

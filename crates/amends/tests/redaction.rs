@@ -53,12 +53,25 @@ steps:
 "#;
 /// Failed from outside.
 const FAILED: &str = "saga: failed\nkey: \"{{ input.id }}\"\nsteps:\n  approval: { wait: 1h }\n";
-/// Given up, and settled by a person who says what the output is.
+/// Given up, and settled by a person who says what the output is, or turns it around.
 const LOST: &str = r#"
 saga: lost
 key: "{{ input.id }}"
 steps:
+  charge:
+    action: { post: "shop:/works/first" }
+    compensation: { post: "shop:/works/{{ output.iban }}", body: { card: "{{ input.card }}", iban: "{{ output.iban }}" } }
   pay: { action: { post: "shop:/breaks" }, effects: at-most-once, compensation: none }
+"#;
+
+/// Refused, and tried again with what a person wrote.
+const EDITED: &str = r#"
+saga: edited
+key: "{{ input.id }}"
+steps:
+  pay:
+    kind: retriable
+    action: { post: "shop:/refuses", body: { card: "{{ input.card }}", note: "paid with {{ input.card }}" } }
 "#;
 
 struct World {
@@ -81,7 +94,7 @@ impl World {
         let collector = service(collector(Arc::clone(&collected))).await;
         let sagas = directory.path().join("sagas");
         std::fs::create_dir(&sagas).unwrap();
-        for (name, source) in [("whole", WHOLE), ("odd", ODD), ("failed", FAILED), ("lost", LOST)] {
+        for (name, source) in [("whole", WHOLE), ("odd", ODD), ("failed", FAILED), ("lost", LOST), ("edited", EDITED)] {
             std::fs::write(sagas.join(format!("{name}.yaml")), format!("{source}{in_definitions}")).unwrap();
         }
         let configuration = format!(
@@ -120,6 +133,26 @@ impl World {
         while stream.next().await.unwrap().expect("it does not end before").kind != kind {}
     }
 
+    /// Waits until who failed a step is in what is exported, and keeps that.
+    async fn until_sealed(&mut self) {
+        loop {
+            let export = self.http.get(format!("{}/v1/audit/export", self.base)).send().await.unwrap();
+            let export = export.text().await.unwrap();
+            if export.contains("\"fail\"") {
+                return self.seen.push(("GET /v1/audit/export".into(), export));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until the saga has become so many dead letters.
+    async fn until_dead(&self, saga: &str, deaths: usize) {
+        let mut stream = self.client.follow(saga, 0).await.unwrap();
+        for _ in 0..deaths {
+            while stream.next().await.unwrap().expect("it does not end before").kind != "dead-lettered" {}
+        }
+    }
+
     async fn letter(&self, saga: &str) -> String {
         let query = DeadLetterQuery { saga: Some(saga.to_owned()), ..DeadLetterQuery::default() };
         self.client.dead_letters(&query).await.unwrap().items.remove(0).id
@@ -139,6 +172,13 @@ impl World {
         }
     }
 
+    /// What each of these actions would do.
+    async fn foresee(&mut self, path: &str, actions: &[(&str, Value)]) {
+        for (action, body) in actions {
+            self.send(&format!("{path}/{action}?dry_run=true"), body.clone()).await;
+        }
+    }
+
     async fn stream(&self, saga: &str) -> tokio::task::JoinHandle<String> {
         let request =
             self.http.get(format!("{}/v1/sagas/{saga}/events", self.base)).header("accept", "text/event-stream");
@@ -153,7 +193,9 @@ fn log(directory: &Path) -> std::path::PathBuf {
 
 /// A participant that repeats the secret in whatever it answers.
 fn shop() -> Router {
-    let says = |status: StatusCode| move || async move { (status, axum::Json(json!({ "detail": SECRET }))) };
+    let says = |status: StatusCode| {
+        move || async move { (status, axum::Json(json!({ "type": format!("urn:{SECRET}"), "detail": SECRET }))) }
+    };
     Router::new()
         .route("/works/{rest}", post(|| async { axum::Json(json!({ "iban": SECRET })) }))
         .route("/happened", get(|| async { axum::Json(json!({ "done": true, "iban": SECRET })) }))
@@ -182,10 +224,12 @@ async fn everything_seen(mut world: World) -> Vec<(String, String)> {
     let whole = world.start("whole").await;
     let live = world.stream(&whole).await;
     world.until(&whole, "wait-started").await;
+    world.foresee(&format!("/v1/sagas/{whole}"), &[("cancel", because()), ("pause", because())]).await;
     world.send(&format!("/v1/sagas/{whole}/steps/approval/complete"), json!({ "output": { "iban": SECRET } })).await;
     world.until(&whole, "dead-lettered").await;
     let letter = world.letter(&whole).await;
     world.look(&whole, Some(&letter)).await;
+    world.foresee(&format!("/v1/dead-letters/{letter}"), &[("retry", because()), ("skip", because())]).await;
     world.send(&format!("/v1/dead-letters/{letter}/skip"), json!({ "reason": "a test" })).await;
     world.seen.push(("live".into(), live.await.unwrap()));
     world.look(&whole, Some(&letter)).await;
@@ -195,15 +239,39 @@ async fn everything_seen(mut world: World) -> Vec<(String, String)> {
     world.until(&failed, "compensated").await;
     world.look(&failed, None).await;
 
+    world.until_sealed().await;
+
     world.send("/v1/sagas/lost", json!({ "id": "lost", "card": SECRET })).await;
     let lost = world.start("lost").await;
     let letter = world.letter(&lost).await;
     let resolution = json!({ "effect": "done", "output": { "iban": SECRET }, "reason": "a test" });
+    let undone = json!({ "effect": "undone", "reason": "a test" });
+    let actions = [("turn-around", because()), ("resolve", resolution.clone()), ("resolve", undone)];
+    world.foresee(&format!("/v1/dead-letters/{letter}"), &actions).await;
     world.send(&format!("/v1/dead-letters/{letter}/resolve"), resolution).await;
     world.until(&lost, "completed").await;
     world.look(&lost, Some(&letter)).await;
     let past = world.stream(&lost).await.await.unwrap();
     world.seen.push(("past".into(), past));
+
+    let turned = json!({ "id": "turned", "card": SECRET });
+    let turned = world.client.start("lost", &turned, StartOptions::default()).await.unwrap().saga.id;
+    world.until(&turned, "dead-lettered").await;
+    let letter = world.letter(&turned).await;
+    world.send(&format!("/v1/dead-letters/{letter}/turn-around"), because()).await;
+    world.until(&turned, "compensated").await;
+    world.look(&turned, Some(&letter)).await;
+
+    let edited = world.start("edited").await;
+    let edit = json!({ "body": { "card": SECRET, "note": [SECRET] }, "reason": "a test" });
+    // What a person wrote is refused as well, so that it is shown like what was there before.
+    for deaths in 1..=2 {
+        world.until_dead(&edited, deaths).await;
+        let letter = world.letter(&edited).await;
+        world.foresee(&format!("/v1/dead-letters/{letter}"), &[("retry", because()), ("edit", edit.clone())]).await;
+        world.look(&edited, Some(&letter)).await;
+        world.send(&format!("/v1/dead-letters/{letter}/edit"), edit.clone()).await;
+    }
 
     world.send("/v1/sagas/odd", json!({ "id": "odd", "card": SECRET })).await;
     world.send("/v1/sagas/odd", json!({ "id": SECRET.repeat(20), "card": SECRET })).await;
@@ -213,6 +281,10 @@ async fn everything_seen(mut world: World) -> Vec<(String, String)> {
     seen.push(("log".into(), child::read(&log(world.directory.path()))));
     seen.push(("traces".into(), String::from_utf8(world.collected.lock().unwrap().clone()).unwrap()));
     seen
+}
+
+fn because() -> Value {
+    json!({ "reason": "a test" })
 }
 
 /// Where the secret was seen.
@@ -254,6 +326,12 @@ fn shows_nothing(seen: &[(String, String)]) {
         "the compensation of charge was given up: answered 403: [redacted]",
         "failed from outside: [redacted]",
         "the probe cannot be judged: `{{ input.card }}` cannot be rendered: [redacted]",
+        "\"body\":\"[redacted]\"",
+        "\"note\":\"paid with [redacted]\"",
+        "\"new\":\"[redacted]\"",
+        "\"kind\":\"[redacted]\"",
+        "\"path\":\"[redacted]\"",
+        " at step pay: a test",
         "a key has 1 to 128 characters, and the input makes [redacted]",
     ] {
         assert!(all.contains(told), "nothing says: {told}");

@@ -6,7 +6,7 @@ use amends_core::definition::{Definition, StepIndex};
 use amends_core::machine::{
     Claim, Direction, Event, FailedAt, Operator, Phase, Saga, Settlement, Status, failure_fingerprint,
 };
-use amends_core::redact::Redaction;
+use amends_core::redact::{Pointer, Redaction};
 use amends_core::time::Timestamp;
 use amends_store::{Birth, Commit, Count, Counter, Record, Rest, Row, Write};
 use std::borrow::Cow;
@@ -33,6 +33,8 @@ pub(super) struct Decided<'a> {
     pub(super) rest: Rest,
     /// The row that is in the store, if there is one.
     pub(super) row_before: Option<&'a Row>,
+    /// What is not shown of any saga.
+    pub(super) everywhere: &'a [Pointer],
 }
 
 /// The commit that carries a decision out.
@@ -88,31 +90,12 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
             if *direction == Direction::Compensation && !decided.is_message(*step) {
                 writes.push(Write::DeleteMessage { step: name(*step) });
             }
-            writes.push(Write::OpenDeadLetter {
-                id: letter_id(decided.saga.id, number),
-                step: Some(name(*step)),
-                direction: direction.as_str().into(),
-                claim: claim.as_str().into(),
-                error: decided.shown(failure.message.clone()),
-                fingerprint: failure_fingerprint(
-                    &decided.birth.definition,
-                    FailedAt::Step { name: &name(*step), direction: *direction },
-                    &Redaction::of(decided.definition, &[]).failure(failure),
-                ),
-                participant: participant(decided.definition, *step, *direction),
-                at,
-            });
-            writes.extend(operator.iter().map(|operator| audit(operator, "fail", Some(name(*step)), at)));
+            let death = (*direction, *claim, failure);
+            writes.push(decided.dead_letter(letter_id(decided.saga.id, number), *step, death));
+            writes.extend(operator.iter().map(|operator| decided.failed(operator, name(*step))));
         }
         Event::DeadLetterSettled { step, letter, settlement, operator } => {
-            let action = match settlement {
-                Settlement::Retry => "retry",
-                Settlement::Done { .. } => "resolve as done",
-                Settlement::Undone => "resolve as undone",
-                Settlement::Skip => "skip",
-                Settlement::Edit { .. } => "edit",
-                Settlement::TurnAround => "turn around",
-            };
+            let action = named(settlement);
             let resolution = format!("{action}, by {}: {}", operator.actor, operator.reason);
             writes.push(Write::CloseDeadLetter { id: letter_id(decided.saga.id, *letter), resolution, at });
             writes.push(audit(operator, &format!("dead letter: {action}"), Some(name(*step)), at));
@@ -133,7 +116,7 @@ fn consequences(decided: &Decided<'_>, writes: &mut Vec<Write>, number: u64, eve
             writes.push(audit(operator, "complete", Some(name(*step)), at));
         }
         Event::WaitFailed { step, operator: Some(operator), .. } => {
-            writes.push(audit(operator, "fail", Some(name(*step)), at));
+            writes.push(decided.failed(operator, name(*step)));
         }
         Event::CompensationEntered { operator: None, .. }
         | Event::Started { .. }
@@ -165,6 +148,37 @@ impl Decided<'_> {
         message(self.definition, self.saga, step, at)
     }
 
+    /// A step's dead letter.
+    fn dead_letter(&self, id: String, step: StepIndex, death: (Direction, Claim, &Failure)) -> Write {
+        let (direction, claim, failure) = death;
+        let name = &self.definition.steps[step].name;
+        Write::OpenDeadLetter {
+            id,
+            step: Some(name.clone()),
+            direction: direction.as_str().into(),
+            claim: claim.as_str().into(),
+            error: self.shown(failure.message.clone()),
+            fingerprint: failure_fingerprint(
+                &self.birth.definition,
+                FailedAt::Step { name, direction },
+                &self.redaction().failure(failure),
+            ),
+            participant: participant(self.definition, step, direction),
+            at: self.at,
+        }
+    }
+
+    /// What is written of the saga and shown as it is, because it is compared or sealed.
+    fn redaction(&self) -> Redaction<'_> {
+        Redaction::of(self.definition, self.everywhere)
+    }
+
+    /// Who failed a step from outside. A service that does may quote what it was given.
+    fn failed(&self, operator: &Operator, step: String) -> Write {
+        let reason = self.redaction().text(&operator.reason).into_owned();
+        audit(&Operator { reason, ..operator.clone() }, "fail", Some(step), self.at)
+    }
+
     /// A sentence as a row has it. Rows are there to be listed, also by a server that knows nothing of redaction, so what its
     /// definition redacts is not in them. The events have it.
     fn shown(&self, sentence: String) -> String {
@@ -173,6 +187,18 @@ impl Decided<'_> {
             Cow::Borrowed(_) => None,
         };
         redacted.unwrap_or(sentence)
+    }
+}
+
+/// A person's decision, as the audit log names it.
+fn named(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Retry => "retry",
+        Settlement::Done { .. } => "resolve as done",
+        Settlement::Undone => "resolve as undone",
+        Settlement::Skip => "skip",
+        Settlement::Edit { .. } => "edit",
+        Settlement::TurnAround => "turn around",
     }
 }
 

@@ -22,6 +22,7 @@ fn what_differs_between_sagas_does_not_count() {
         (problem("order A-1 is over its limit by 12.50"), problem("order B-77 is over its limit by 3.00")),
         (answered(503, json!("overloaded, ask 10.0.0.1")), answered(503, Value::Null)),
         (said("no answer within 200 ms"), said("no answer within 1500 ms")),
+        (said("refused: the card is blocked"), said("refused: the account of Ms Ada is closed")),
         (said("the action cannot be sent: `A 1` is no address"), said("the action cannot be sent: `B` is no address")),
     ];
     for (one, other) in alike {
@@ -39,6 +40,8 @@ fn what_has_another_remedy_has_another_fingerprint() {
         answered(503, Value::Null),
         said("connection refused"),
         said("no answer within 200 ms"),
+        said("refused: no"),
+        said("not done: no"),
         Failure { kind: Some("failed from outside".into()), ..said("failed from outside: no") },
     ];
     let mut seen: Vec<String> = failures.iter().map(of).collect();
