@@ -164,7 +164,11 @@ impl World {
         for (_, route, _) in ROUTES.iter().filter(|(method, ..)| *method == "GET") {
             let id = if route.contains("dead-letters") { letter } else { Some(saga) };
             let Some(id) = id else { continue };
-            let path = route.replace("{definition_or_id}", id).replace("{id}", id).replace("{name}", "whole");
+            let path = route
+                .replace("{definition_or_id}", id)
+                .replace("{id}", id)
+                .replace("{name}", "whole")
+                .replace("{queue}", "commands");
             let path = path.replace("{version}", &version);
             assert!(!path.contains('{'), "{path} has a parameter that the test does not know");
             let answer = self.http.get(format!("{}{path}", self.base)).send().await.unwrap().text().await.unwrap();
