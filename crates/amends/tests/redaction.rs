@@ -99,7 +99,7 @@ impl World {
         }
         let configuration = format!(
             "listen = \"127.0.0.1:0\"\nstore = \"sqlite:amends.db\"\ndefinitions = \"sagas\"\n{in_configuration}\
-             [participants.shop]\nurl = \"{shop}\"\n[telemetry]\notlp_endpoint = \"{collector}\"\n[log]\nlevel = \"trace\"\n"
+             [participants.shop]\nurl = \"{shop}\"\n[queues.commands]\n[telemetry]\notlp_endpoint = \"{collector}\"\n[log]\nlevel = \"trace\"\n"
         );
         let file = directory.path().join("amends.toml");
         std::fs::write(&file, configuration).unwrap();
