@@ -22,7 +22,7 @@ use crate::config::{Config, Postgres, QueueConfig, StoreLocation};
 use crate::telemetry;
 use amends_engine::{Engine, EngineOptions};
 use amends_failpoints::failpoint;
-use amends_store::{Queues, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreAndViews};
+use amends_store::{PostgresOptions, PostgresStore, Queues, SqliteOptions, SqliteStore, StoreAndViews};
 use anyhow::Context;
 use futures_util::future::join_all;
 use listener::Serving;
