@@ -3,9 +3,10 @@
 
 use crate::types::{
     ActionQuery, AuditEntry, AuditExport, AuditHead, AuditQuery, CompleteStep, CreatedToken, DeadLetter,
-    DeadLetterGroup, DeadLetterQuery, DeadMessage, Definition, DryRun, EditDeadLetter, Event, GroupQuery, Items,
-    NewToken, Page, Plan, Problem, QueueDepth, Reason, Redrive, RedriveMessages, ResolveDeadLetter, Saga, SagaQuery,
-    SagaSummary, Statistics, Token, TokenQuery,
+    DeadLetterGroup, DeadLetterQuery, DeadMessage, Definition, DryRun, EditDeadLetter, Event, GroupQuery,
+    HandleMessages, HandledMessage, Items, NewToken, Page, Plan, Problem, QueueDepth, QueueMessage, Reason,
+    ReceiveMessages, Redrive, RedriveMessages, Reply, ResolveDeadLetter, Saga, SagaQuery, SagaSummary, Statistics,
+    Token, TokenQuery,
 };
 use futures_util::StreamExt;
 use http::HeaderValue;
@@ -319,7 +320,7 @@ impl Client {
     /// The queues of the configuration, and how many messages each has.
     ///
     /// # Errors
-    /// As every request.
+    /// [`Error::Unreachable`] where the server does not answer.
     pub async fn queues(&self) -> Result<Items<QueueDepth>, Error> {
         self.get(&["queues"], &()).await
     }
@@ -482,6 +483,30 @@ impl Client {
     pub async fn revoke_token(&self, id: &str) -> Result<Token, Error> {
         let response = self.send(self.request(Method::DELETE, &["tokens", id])).await?;
         self.json(response).await
+    }
+
+    /// Receives messages of a queue, perhaps none. Until they are dealt with, or their time is over, nobody else gets them.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue.
+    pub async fn receive(&self, queue: &str, what: &ReceiveMessages) -> Result<Items<QueueMessage>, Error> {
+        self.post(&["queues", queue, "receive"], what).await
+    }
+
+    /// Says what becomes of messages that were received, and tells what came of each, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 404 where there is no such queue.
+    pub async fn handle(&self, queue: &str, messages: &HandleMessages) -> Result<Items<HandledMessage>, Error> {
+        self.post(&["queues", queue, "handle"], messages).await
+    }
+
+    /// Answers a command that was received from a queue: the saga after it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with status 409 where nobody waits for the answer any more.
+    pub async fn reply(&self, reply: &Reply) -> Result<Saga, Error> {
+        self.post(&["replies"], reply).await
     }
 
     /// The server's counts.

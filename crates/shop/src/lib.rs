@@ -9,6 +9,7 @@ pub mod faults;
 
 mod analytics;
 mod answer;
+mod by_message;
 mod inventory;
 mod ledger;
 mod notification;
@@ -24,6 +25,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 
 /// One of the six services.
@@ -55,9 +57,18 @@ pub struct ServiceOptions {
     /// The service's own SQLite database; it is created if it is not there
     #[arg(long, value_name = "PATH")]
     pub database: PathBuf,
-    /// The address of the Amends server, which the order service starts sagas at
+    /// The address of the Amends server, which the order service starts sagas at, and whose queue commands come from
     #[arg(long, value_name = "URL")]
     pub amends: Option<String>,
+    /// The definition whose sagas the order service starts
+    #[arg(long, value_name = "NAME", default_value = DEFINITION)]
+    pub definition: String,
+    /// Perform the commands of this queue of the Amends server too; for the payment service
+    #[arg(long, value_name = "NAME", requires = "amends")]
+    pub queue: Option<String>,
+    /// How many commands of the queue are worked on at once
+    #[arg(long, value_name = "NUMBER", default_value = "4")]
+    pub workers: NonZeroU8,
     /// Faults to inject: a preset (none, some, many), a JSON list, or a file that holds one
     #[arg(long, value_name = "FAULTS", default_value = "none")]
     pub faults: String,
@@ -77,6 +88,18 @@ pub fn definition() -> &'static str {
 
 /// The definition's name.
 pub const DEFINITION: &str = "order-fulfilment";
+
+/// The same saga, except that payments are asked for by message: over the queue [`PAYMENT_QUEUE`].
+#[must_use]
+pub fn definition_by_message() -> &'static str {
+    include_str!("../order-fulfilment-by-message.yaml")
+}
+
+/// The name of that definition.
+pub const DEFINITION_BY_MESSAGE: &str = "order-fulfilment-by-message";
+
+/// The queue that the payment service lives off.
+pub const PAYMENT_QUEUE: &str = "payment-commands";
 
 impl Service {
     /// All six, in the order in which an order first meets them.

@@ -1,6 +1,5 @@
 //! Orders, and the shop's front door.
 
-use crate::DEFINITION;
 use crate::answer::{Answer, Refusal};
 use crate::ledger::Pen;
 use crate::serving::Shop;
@@ -73,7 +72,7 @@ async fn checkout(State(shop): State<Shop>, Json(checkout): Json<Checkout>) -> A
     };
     let order_id = Uuid::now_v7().to_string();
     let order = Order { order_id, customer_id: checkout.customer_id, lines: checkout.lines, total_cents };
-    match amends.start(DEFINITION, &order, StartOptions::default()).await {
+    match amends.start(&shop.definition, &order, StartOptions::default()).await {
         // The saga's key is its order: another one than this where a double click met the first click's.
         Ok(started) => Answer::Accepted(json!({
             "order_id": started.saga.key,

@@ -22,8 +22,13 @@ CREATE TABLE IF NOT EXISTS charges (
 CREATE INDEX IF NOT EXISTS charges_order ON charges (order_id);
 ";
 
+/// Where a charge is made, whichever way it is asked for.
+pub const CHARGES: &str = "/charges";
+/// Where it is undone.
+pub const REFUNDS: &str = "/refunds";
+
 pub fn routes() -> Router<Shop> {
-    Router::new().route("/charges", post(charge).get(charges)).route("/refunds", post(refund))
+    Router::new().route(CHARGES, post(charge).get(charges)).route(REFUNDS, post(refund))
 }
 
 #[derive(Deserialize)]

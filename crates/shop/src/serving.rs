@@ -1,12 +1,13 @@
 //! How a service starts, what all of them have in common on the outside, and how they stop.
 
 use crate::answer::Answer;
+use crate::by_message::Workers;
 use crate::faults::{self, Faults};
 use crate::{Service, ServiceOptions, analytics, inventory, ledger, notification, order, payment, shipping};
 use amends_client::Client;
 use amends_idempotency::rusqlite::Connection;
 use amends_idempotency::{IdempotencyLayer, Options, Store};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::State;
 use axum::middleware::from_fn_with_state;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// What a service's handlers share.
 #[derive(Clone)]
@@ -26,12 +27,14 @@ pub(crate) struct Shop {
     pub(crate) store: Store,
     pub(crate) faults: Arc<Faults>,
     pub(crate) amends: Option<Client>,
+    /// The definition whose sagas a checkout starts.
+    pub(crate) definition: Arc<str>,
 }
 
 /// A repeat waits this long for the first request, which is longer than any handler here takes.
 const WAIT_FOR_THE_FIRST: Duration = Duration::from_millis(500);
 
-/// How long requests in progress may go on once the service has been told to stop.
+/// How long requests and commands in progress may go on once the service has been told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a service until it is told to stop: by SIGTERM, by ctrl-c, or by the end of standard input if
@@ -42,6 +45,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// An error where an option makes no sense, or the address or the database cannot be had.
 pub async fn run(options: ServiceOptions) -> anyhow::Result<()> {
     let service = open(&options)?;
+    let workers = workers(&options, &service)?;
     let listener = TcpListener::bind(options.listen)
         .await
         .with_context(|| format!("the {} service cannot listen on {}", options.service, options.listen))?;
@@ -49,7 +53,7 @@ pub async fn run(options: ServiceOptions) -> anyhow::Result<()> {
     writeln!(output, "listening on http://{}", listener.local_addr()?)?;
     output.flush()?;
     drop(output);
-    let (stopping, stopped) = oneshot::channel::<()>();
+    let (stopping, stopped) = watch::channel(());
     let parent_gone = watch_parent(options.exit_with_parent);
     let mut terminate = signal(SignalKind::terminate())?;
     let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
@@ -60,11 +64,28 @@ pub async fn run(options: ServiceOptions) -> anyhow::Result<()> {
         }
         drop(stopping);
     });
+    let told = stopped.clone();
+    let working = async move {
+        if let Some(workers) = workers {
+            workers.work(usize::from(options.workers.get()), told).await;
+        }
+        Ok(())
+    };
     tokio::select! {
-        result = serving => result?,
-        () = overdue(stopped) => tracing::warn!("requests in progress were abandoned"),
+        result = async { tokio::try_join!(serving.into_future(), working) } => drop(result?),
+        () = overdue(stopped) => tracing::warn!("what was in progress was abandoned"),
     }
     Ok(())
+}
+
+/// Who performs what comes by message, if anybody is to.
+fn workers(options: &ServiceOptions, service: &Router) -> anyhow::Result<Option<Workers>> {
+    let Some(queue) = &options.queue else { return Ok(None) };
+    if options.service != Service::Payment {
+        bail!("the {} service takes no commands by message; only the payment service does", options.service);
+    }
+    let amends = options.amends.as_deref().context("a queue needs the address of the Amends server that has it")?;
+    Ok(Some(Workers { client: Client::new(amends)?, queue: queue.clone(), service: service.clone() }))
 }
 
 /// A service without a listener: opens its database and lays its routes.
@@ -83,6 +104,7 @@ pub fn open(options: &ServiceOptions) -> anyhow::Result<Router> {
         store: Store::new(connection).with_context(|| format!("{database} cannot be used"))?,
         faults: Arc::new(Faults::new(faults, options.seed)),
         amends,
+        definition: options.definition.as_str().into(),
     }))
 }
 
@@ -141,8 +163,8 @@ pub async fn watch_parent(watched: bool) {
     let _told_or_dropped = went.await;
 }
 
-/// Ends when requests in progress have had their grace.
-async fn overdue(stopped: oneshot::Receiver<()>) {
-    let _dropped_by_the_stop = stopped.await;
+/// Ends when what is in progress has had its grace.
+async fn overdue(mut stopped: watch::Receiver<()>) {
+    let _dropped_by_the_stop = stopped.changed().await;
     tokio::time::sleep(GRACE).await;
 }

@@ -43,20 +43,22 @@ impl Setting {
 
     /// The same on any store.
     pub async fn start_on(store: &str, random: &mut Rng, faults: &str, compensations: &str) -> Setting {
-        let folder = tempfile::tempdir().unwrap();
-        let address = lasting_address();
-        let amends = format!("http://{address}");
-        let shop = Shop::in_process(folder.path(), |options| {
-            options.amends = (options.service == Service::Order).then(|| amends.clone());
-            options.faults = faults.to_owned();
-            options.seed = random.u64(..);
-        });
-        let shop = shop.await;
-        std::fs::create_dir(folder.path().join("sagas")).unwrap();
-        std::fs::write(folder.path().join("sagas/order-fulfilment.yaml"), shop::definition()).unwrap();
-        std::fs::write(folder.path().join("amends.toml"), configuration(address, store, &shop, compensations)).unwrap();
-        let client = Client::new(&amends).unwrap();
-        Setting { folder, shop, client, address }
+        let start = Start { store, faults, compensations, definition: shop::DEFINITION };
+        start.start(random).await
+    }
+
+    /// The same, in which payments are asked for by message. The payment service is still to be started.
+    pub async fn start_by_message(random: &mut Rng, faults: &str, compensations: &str) -> Setting {
+        let start = Start { store: "sqlite:amends.db", faults, compensations, definition: shop::DEFINITION_BY_MESSAGE };
+        let mut setting = start.start(random).await;
+        let here = setting.shop.url(Service::Payment);
+        setting.shop.addresses[Service::Payment as usize] = lasting_address();
+        let file = setting.path("amends.toml");
+        let text = std::fs::read_to_string(&file).unwrap().replace(&here, &setting.shop.url(Service::Payment));
+        std::fs::write(file, format!("{text}[queues.{}]\nreceives = 100\n", shop::PAYMENT_QUEUE)).unwrap();
+        let definition = format!("sagas/{}.yaml", shop::DEFINITION_BY_MESSAGE);
+        std::fs::write(setting.path(&definition), shop::definition_by_message()).unwrap();
+        setting
     }
 
     pub fn arguments(&self) -> Vec<OsString> {
@@ -127,6 +129,36 @@ impl Setting {
             let faults = self.shop.get(service, "/faults").await;
             assert!(!faults["firings"].as_array().unwrap().is_empty(), "no fault of {service} struck");
         }
+    }
+}
+
+/// What a setting begins with.
+struct Start<'a> {
+    store: &'a str,
+    faults: &'a str,
+    compensations: &'a str,
+    /// The definition whose sagas a checkout starts.
+    definition: &'a str,
+}
+
+impl Start<'_> {
+    async fn start(self, random: &mut Rng) -> Setting {
+        let Start { store, faults, compensations, definition } = self;
+        let folder = tempfile::tempdir().unwrap();
+        let address = lasting_address();
+        let amends = format!("http://{address}");
+        let shop = Shop::in_process(folder.path(), |options| {
+            options.amends = (options.service == Service::Order).then(|| amends.clone());
+            options.definition = definition.to_owned();
+            options.faults = faults.to_owned();
+            options.seed = random.u64(..);
+        });
+        let shop = shop.await;
+        std::fs::create_dir(folder.path().join("sagas")).unwrap();
+        std::fs::write(folder.path().join("sagas/order-fulfilment.yaml"), shop::definition()).unwrap();
+        std::fs::write(folder.path().join("amends.toml"), configuration(address, store, &shop, compensations)).unwrap();
+        let client = Client::new(&amends).unwrap();
+        Setting { folder, shop, client, address }
     }
 }
 

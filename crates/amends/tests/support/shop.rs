@@ -7,6 +7,7 @@ use serde_json::Value;
 use shop::{Service, ServiceOptions};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::path::Path;
 use tokio::net::TcpListener;
 
@@ -50,6 +51,9 @@ impl Shop {
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 database: folder.join(format!("{service}.db")),
                 amends: None,
+                definition: shop::DEFINITION.into(),
+                queue: None,
+                workers: NonZeroU8::MIN,
                 faults: "none".into(),
                 seed: 0,
                 exit_with_parent: false,
