@@ -238,7 +238,7 @@ fn parse(bytes: &[u8], is_text: bool) -> Result<Value, String> {
 }
 
 /// Whether a value is nested deeper than `bound`.
-fn is_deeper(value: &Value, bound: usize) -> bool {
+pub(crate) fn is_deeper(value: &Value, bound: usize) -> bool {
     match value {
         Value::Array(items) => bound == 0 || items.iter().any(|item| is_deeper(item, bound - 1)),
         Value::Object(fields) => bound == 0 || fields.values().any(|field| is_deeper(field, bound - 1)),

@@ -1,13 +1,16 @@
 //! What goes over a queue: the commands of steps, and the answers to them.
 
+use crate::egress::is_deeper;
 use amends_core::answer::Reply;
 use amends_core::definition::Definition;
+use amends_core::limits::{JSON_DEPTH, OUTPUT_BYTES};
 use amends_core::machine::{Direction, PlannedCall, Saga};
 use amends_core::time::Timestamp;
 use amends_store::Write;
 use amends_store::queues::NewMessage;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// A command as its participant gets it. It may get it more than once.
@@ -71,8 +74,27 @@ pub(crate) fn send(definition: &Definition, saga: &Saga, call: &PlannedCall, now
         not_after: now.plus(call.request.timeout_ms),
         body: &RawValue::from_string(body).expect("a request's body is JSON"),
     };
+    // What XML cannot hold is within texts alone, and Amazon SQS refuses it.
     let body = serde_json::to_string(&command).expect("a command is plain data");
+    let body = body.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff");
     Write::Send { queue: call.request.participant.clone(), message: NewMessage { id, body, at: now } }
+}
+
+/// How much of a sentence is kept, in characters; of what a call is answered with it is as much.
+const SENTENCE_CHARS: usize = 300;
+
+/// What is kept of an answer. An output that is too large or nested too deep is left out, as that of a call is.
+pub(crate) fn bounded(reply: Reply) -> Reply {
+    let cut = |error: String| error.chars().take(SENTENCE_CHARS).collect();
+    match reply {
+        Reply::Done { output } if is_deeper(&output, JSON_DEPTH) || output.to_string().len() > OUTPUT_BYTES => {
+            tracing::warn!("an output is larger or nested deeper than what is kept, and is left out");
+            Reply::Done { output: Arc::default() }
+        }
+        Reply::Done { output } => Reply::Done { output },
+        Reply::Refused { error } => Reply::Refused { error: cut(error) },
+        Reply::NotDone { error, retry_after_ms } => Reply::NotDone { error: cut(error), retry_after_ms },
+    }
 }
 
 impl Addressee<'_> {
@@ -85,7 +107,7 @@ impl Addressee<'_> {
             [Direction::Action, Direction::Compensation].into_iter().find(|one| one.as_str() == direction)?;
         let addressee =
             Addressee { saga: Uuid::try_parse(saga).ok()?, step, direction, attempt: attempt.parse().ok()? };
-        parts.next().is_none().then_some(addressee)
+        (parts.next().is_none() && addressee.attempt > 0).then_some(addressee)
     }
 }
 
@@ -95,7 +117,6 @@ mod tests {
     use amends_core::lint;
     use amends_core::machine::{Edit, Event, fold, request_of};
     use serde_json::json;
-    use std::sync::Arc;
 
     #[test]
     fn ids_of_commands() {
@@ -107,7 +128,15 @@ mod tests {
         for wrong in ["", "x", "x.pay.action.1", ".pay.action.1"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-        for wrong in ["pay.action", "pay.probe.1", "pay.action.-1", "pay.action.x", "pay.action.1.", "pay.action.1.2"] {
+        for wrong in [
+            "pay.action",
+            "pay.probe.1",
+            "pay.action.-1",
+            "pay.action.0",
+            "pay.action.x",
+            "pay.action.1.",
+            "pay.action.1.2",
+        ] {
             assert_eq!(read(&format!("{saga}.{wrong}")), None, "{wrong}");
         }
     }
@@ -141,6 +170,17 @@ mod tests {
         assert_eq!(name, format!("{id}.pay.compensation.1"));
         let keys = [key, undone_key];
         assert_eq!(keys, [json!(format!("x-{id}-pay.2-compensation")), json!(format!("x-{id}-pay.2"))]);
+    }
+
+    #[test]
+    fn what_is_kept_of_an_answer() {
+        let nested = |depth| (0..depth).fold(json!(1), |value, _| json!([value]));
+        let kept = |output: serde_json::Value| bounded(Reply::Done { output: Arc::new(output) });
+        assert_eq!(kept(nested(64)), Reply::Done { output: Arc::new(nested(64)) });
+        for output in [nested(65), json!("x".repeat(OUTPUT_BYTES))] {
+            assert_eq!(kept(output), Reply::Done { output: Arc::default() });
+        }
+        assert_eq!(bounded(Reply::Refused { error: "é".repeat(400) }), Reply::Refused { error: "é".repeat(300) });
     }
 
     #[test]

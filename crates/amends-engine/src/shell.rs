@@ -233,6 +233,7 @@ impl Engine {
             let why = "`to` is the id of no command; give back the `id` of the command that is answered";
             return Err(EngineError::BadInput(why.into()));
         };
+        let reply = message::bounded(reply);
         self.order(saga, Order::Reply { step: step.to_owned(), direction, attempt, reply }).await
     }
 

@@ -410,12 +410,14 @@ impl<'a> Draft<'a> {
         if self.saga.phase != Phase::Forward || never_again {
             return None;
         }
+        let tried = trial.spent + 1;
+        // That the answer to a message is waited for, perhaps for hours, is no trying.
+        let waited_ms = if work.action.is_message() { work.action.timeout_ms.saturating_mul(tried.into()) } else { 0 };
+        let used_ms = self.elapsed_ms(trial.since).saturating_sub(waited_ms);
         match trouble {
             Trouble::Interrupted | Trouble::Withdrawn => Some(self.moment.now),
-            Trouble::InProgress => self.within(&work.retry, self.elapsed_ms(trial.since), in_progress_ms(asked_ms)),
-            Trouble::NotDone | Trouble::Unknown => {
-                self.backoff(&work.retry, step, self.elapsed_ms(trial.since), trial.spent + 1, asked_ms)
-            }
+            Trouble::InProgress => self.within(&work.retry, used_ms, in_progress_ms(asked_ms)),
+            Trouble::NotDone | Trouble::Unknown => self.backoff(&work.retry, step, used_ms, tried, asked_ms),
         }
     }
 

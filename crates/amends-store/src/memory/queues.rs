@@ -49,13 +49,15 @@ impl QueueState {
         self.receivings += 1;
         let receiving = Uuid::from_u128(self.receivings);
         let is_ready = |held: &Held| held.dead_at.is_none() && held.visible_at <= request.now;
-        for (_, held) in self.of(queue).filter(|(_, held)| is_ready(held) && held.receives >= request.receives_max) {
-            held.dead_at = Some(request.now);
-            held.receiving = None;
-        }
         let mut ready: Vec<_> = self.of(queue).filter(|(_, held)| is_ready(held)).collect();
         ready.sort_by_key(|(id, held)| (held.visible_at, *id));
         ready.truncate(request.limit);
+        let (over, mut ready): (Vec<_>, Vec<_>) =
+            ready.into_iter().partition(|(_, held)| held.receives >= request.receives_max);
+        for (_, held) in over {
+            held.dead_at = Some(request.now);
+            held.receiving = None;
+        }
         ready.sort_by_key(|(id, held)| (held.sent_at, *id));
         let taken = ready.into_iter().map(|(id, held)| {
             held.visible_at = request.now.plus(request.visibility_ms);

@@ -5,6 +5,7 @@ use super::connect::{Link, Value};
 use super::errors::Failure;
 use super::rows::{text_at, time_at};
 use super::text::stored;
+use crate::StoreError;
 use crate::columns::{self, number, time};
 use crate::queues::{
     DeadMessage, DeadQuery, Delivery, Depth, Handled, Handling, NewMessage, NewRedrive, REDRIVEN, REDRIVES_SHOWN,
@@ -32,28 +33,28 @@ pub(super) async fn put(link: &Link, queue: &str, messages: &[NewMessage]) -> Re
 }
 
 pub(super) async fn receive(link: &Link, queue: &str, request: &ReceiveRequest) -> Result<Vec<Delivery>, Failure> {
-    let bury = "
-        UPDATE amends.queue_message SET dead_at = $2, receiving = NULL
-        WHERE queue = $1 AND dead_at IS NULL AND visible_at <= $2 AND receives >= $3";
     let (queue, now, receives_max) = (stored(queue), time(request.now), i64::from(request.receives_max));
-    let values: [(Value<'_>, Type); 3] = [(&queue, Type::TEXT), (&now, Type::INT8), (&receives_max, Type::INT8)];
-    link.query_text(bury, &values).await.map_err(Failure::at_commit)?;
     let take = "
         WITH ready AS (
-            SELECT id FROM amends.queue_message WHERE queue = $1 AND dead_at IS NULL AND visible_at <= $2
+            SELECT id, receives >= $6 AS is_over FROM amends.queue_message
+            WHERE queue = $1 AND dead_at IS NULL AND visible_at <= $2
             ORDER BY visible_at, id LIMIT $3 FOR UPDATE SKIP LOCKED
+        ), buried AS (
+            UPDATE amends.queue_message AS message SET dead_at = $2, receiving = NULL
+            FROM ready WHERE message.queue = $1 AND message.id = ready.id AND is_over
         )
         UPDATE amends.queue_message AS message SET visible_at = $4, receives = receives + 1, receiving = $5
-        FROM ready WHERE message.queue = $1 AND message.id = ready.id
+        FROM ready WHERE message.queue = $1 AND message.id = ready.id AND NOT is_over
         RETURNING message.id, message.body, message.receives, message.sent_at";
     let receiving = Uuid::now_v7();
     let (limit, visible_at) = (columns::limit(request.limit), time(request.now.plus(request.visibility_ms)));
-    let values: [(Value<'_>, Type); 5] = [
+    let values: [(Value<'_>, Type); 6] = [
         (&queue, Type::TEXT),
         (&now, Type::INT8),
         (&limit, Type::INT8),
         (&visible_at, Type::INT8),
         (&receiving, Type::UUID),
+        (&receives_max, Type::INT8),
     ];
     let taken = link.query_text(take, &values).await.map_err(Failure::at_commit)?;
     let delivery = |row: &Row| {
@@ -161,7 +162,7 @@ pub(super) async fn redrive(link: &Link, queue: &str, redrive: &NewRedrive) -> R
     link.query_text(put, &values).await?;
     let begun = redrives(link, queue, Some(&redrive.id), redrive.now).await?.pop();
     commit_of(link).await?;
-    Ok(begun.expect("it was put just now"))
+    begun.ok_or_else(|| StoreError::Damaged("a redrive that was put is not there".into()).into())
 }
 
 /// One redrive, or all of a queue's, newest first.

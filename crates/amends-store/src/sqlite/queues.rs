@@ -3,6 +3,7 @@
 use super::errors::Failure;
 use super::rows::{number_at, time_at};
 use super::writer::Writing;
+use crate::StoreError;
 use crate::columns::{self, number, time};
 use crate::queues::{
     DeadMessage, DeadQuery, Delivery, Depth, Handled, Handling, NewMessage, NewRedrive, REDRIVEN, REDRIVES_SHOWN,
@@ -15,9 +16,7 @@ use uuid::Uuid;
 const PUT: &str = "
     INSERT INTO queue_message (queue, id, body, sent_at, visible_at, receives) VALUES (?1, ?2, ?3, ?4, ?4, 0)
     ON CONFLICT DO NOTHING";
-pub(super) const BURY: &str = "
-    UPDATE queue_message SET dead_at = ?2, receiving = NULL
-    WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2 AND receives >= ?3";
+const BURY: &str = "UPDATE queue_message SET dead_at = ?3, receiving = NULL WHERE queue = ?1 AND id = ?2";
 pub(super) const READY_IN_QUEUE: &str = "
     SELECT id, body, receives, sent_at FROM queue_message WHERE queue = ?1 AND dead_at IS NULL AND visible_at <= ?2
     ORDER BY visible_at, id LIMIT ?3";
@@ -31,6 +30,8 @@ const REJECT: &str = "
 pub(super) const DEAD: &str = "
     SELECT id, body, sent_at, dead_at, receives FROM queue_message
     WHERE queue = ?1 AND dead_at IS NOT NULL AND (dead_at, id) > (?2, ?3) ORDER BY dead_at, id LIMIT ?4";
+pub(super) const DEAD_IDS: &str =
+    "SELECT id FROM queue_message WHERE queue = ?1 AND dead_at IS NOT NULL ORDER BY dead_at, id LIMIT ?2";
 const REVIVE: &str = "
     UPDATE queue_message SET dead_at = NULL, receives = 0, visible_at = ?3, redrive = ?4 WHERE queue = ?1 AND id = ?2";
 const PUT_REDRIVE: &str = "INSERT INTO redrive (id, queue, at, per_second, total) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -62,7 +63,6 @@ pub(super) fn receive(
     request: &ReceiveRequest,
 ) -> Result<Vec<Delivery>, Failure> {
     let (sql, now) = (writing.sql, time(request.now));
-    sql.prepare_cached(BURY)?.execute(params![queue, now, request.receives_max])?;
     let receiving = Uuid::now_v7();
     let read = |row: &Row<'_>| {
         let (id, receives): (String, u32) = (row.get(0)?, row.get(2)?);
@@ -75,10 +75,16 @@ pub(super) fn receive(
         .query_map(params![queue, now, columns::limit(request.limit)], read)?
         .collect::<Result<_, _>>()?;
     let visible_at = time(request.now.plus(request.visibility_ms));
-    let mut take = sql.prepare_cached(TAKE)?;
+    let (mut take, mut bury) = (sql.prepare_cached(TAKE)?, sql.prepare_cached(BURY)?);
+    let is_over = |delivery: &Delivery| delivery.receives > request.receives_max;
     for (_, delivery) in &ready {
-        take.execute(params![queue, delivery.id, visible_at, receiving.as_bytes()])?;
+        if is_over(delivery) {
+            bury.execute(params![queue, delivery.id, now])?;
+        } else {
+            take.execute(params![queue, delivery.id, visible_at, receiving.as_bytes()])?;
+        }
     }
+    ready.retain(|(_, delivery)| !is_over(delivery));
     ready.sort_by(|(at, one), (other_at, other)| (at, &one.id).cmp(&(other_at, &other.id)));
     Ok(ready.into_iter().map(|(_, delivery)| delivery).collect())
 }
@@ -121,16 +127,19 @@ pub(super) fn dead(sql: &Connection, queue: &str, query: &DeadQuery) -> rusqlite
 
 pub(super) fn redrive(writing: &mut Writing<'_>, queue: &str, redrive: &NewRedrive) -> Result<Redrive, Failure> {
     let sql = writing.sql;
-    let dead = dead(sql, queue, &DeadQuery { after: None, limit: REDRIVEN })?;
+    let dead: Vec<String> = sql
+        .prepare_cached(DEAD_IDS)?
+        .query_map(params![queue, columns::limit(REDRIVEN)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     let mut revive = sql.prepare_cached(REVIVE)?;
-    for (place, message) in dead.iter().enumerate() {
-        revive.execute(params![queue, message.id, time(redriven_at(redrive, place)), redrive.id])?;
+    for (place, id) in dead.iter().enumerate() {
+        revive.execute(params![queue, id, time(redriven_at(redrive, place)), redrive.id])?;
     }
     let total = u64::try_from(dead.len()).unwrap_or(u64::MAX);
     let values = params![redrive.id, queue, time(redrive.now), redrive.per_second, number(total)];
     sql.prepare_cached(PUT_REDRIVE)?.execute(values)?;
     let begun = redrives(sql, queue, Some(&redrive.id), redrive.now)?.pop();
-    Ok(begun.expect("it was put just now"))
+    begun.ok_or_else(|| Failure::Refused(StoreError::Damaged("a redrive that was put is not there".into())))
 }
 
 /// One redrive, or all of a queue's, newest first.

@@ -463,7 +463,7 @@ async fn hot_statements_search_and_never_scan() {
         writes::READY,
         writes::TAKE_MESSAGE,
         writes::NEXT_MESSAGE,
-        queues::BURY,
+        queues::DEAD_IDS,
         queues::READY_IN_QUEUE,
         queues::DEAD,
         queues::WAITING,

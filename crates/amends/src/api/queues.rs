@@ -9,7 +9,7 @@ use amends_client::{
     Redrive, RedriveMessages, Reply, ReplyOutcome, Saga, Then,
 };
 use amends_core::answer;
-use amends_core::limits::MESSAGE_BODY_BYTES;
+use amends_core::limits::OUTPUT_BYTES;
 use amends_core::text::shortened;
 use amends_core::time::parse_duration;
 use amends_engine::message::Answer;
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// For how long a message can be kept back or be invisible, in milliseconds.
 const DELAY_MS: u64 = 12 * 3_600_000;
 /// How many dead messages are shown.
-const DEAD_SHOWN: usize = 500;
+const DEAD_SHOWN: usize = 100;
 
 /// A queue that is configured.
 pub struct Queue {
@@ -116,8 +116,8 @@ pub(crate) async fn send(
 ) -> Result<Json<NewMessage>, ApiProblem> {
     let queue = find(&app, &name)?;
     let body = message.body.to_string();
-    if message.id.is_empty() || message.id.len() > 256 || body.len() > MESSAGE_BODY_BYTES {
-        let detail = format!("`id` has 1 to 256 bytes, and `body` at most {MESSAGE_BODY_BYTES}");
+    if message.id.is_empty() || message.id.len() > 256 || body.len() > OUTPUT_BYTES {
+        let detail = format!("`id` has 1 to 256 bytes, and `body` at most {OUTPUT_BYTES}");
         return Err(ApiProblem::new(problem::BAD_BODY, detail));
     }
     let delay_ms = duration(message.delay.as_deref(), "delay")?.unwrap_or_default();
@@ -212,7 +212,7 @@ pub(crate) async fn handle(
 
 /// Dead messages of a queue, those that died first first
 ///
-/// At most 500, and of a queue in Amazon SQS a sample. What they say is not shown.
+/// At most 100, and of a queue in Amazon SQS a sample. What they say is not shown.
 #[utoipa::path(
     get,
     path = "/v1/queues/{queue}/dead",
@@ -350,7 +350,7 @@ impl From<QueueError> for ApiProblem {
             QueueError::Unavailable(_) => {
                 ApiProblem::new(problem::QUEUE_UNAVAILABLE, format!("{error}; try again in a few seconds"))
             }
-            QueueError::Refused(_) => ApiProblem::new(problem::QUEUE_UNAVAILABLE, error.to_string()),
+            QueueError::Refused(_) => ApiProblem::new(problem::CONFLICT, error.to_string()),
         }
     }
 }

@@ -5,8 +5,6 @@
 
 use crate::api::{App, Queue};
 use crate::config::Config;
-use amends_core::answer::Reply;
-use amends_core::limits::OUTPUT_BYTES;
 use amends_engine::EngineError;
 use amends_engine::message::Answer;
 use amends_store::queues::{Delivery, Handling, QueueError, ReceiveRequest};
@@ -94,11 +92,13 @@ enum Left {
 
 async fn take(app: &App, delivery: &Delivery) -> Result<(), Left> {
     let answer: Answer = serde_json::from_str(&delivery.body).map_err(|error| {
-        tracing::warn!(message = delivery.id, %error, "what came from a queue is no answer; see docs/queues.md");
+        // The error itself may quote what came.
+        let (line, column) = (error.line(), error.column());
+        tracing::warn!(message = delivery.id, line, column, "what came from a queue is no answer; see docs/queues.md");
         Left::Unreadable
     })?;
     let to = answer.to.clone();
-    match app.engine.reply(bounded(answer)).await {
+    match app.engine.reply(answer).await {
         Ok(_) => Ok(()),
         Err(EngineError::Conflict(why)) => {
             tracing::info!(command = to, why, "nobody waits for an answer that came");
@@ -114,14 +114,4 @@ async fn take(app: &App, delivery: &Delivery) -> Result<(), Left> {
         }
         Err(error) => Err(Left::ForLater(error.to_string())),
     }
-}
-
-/// An output that is too large to keep is left out, as that of a call is.
-fn bounded(answer: Answer) -> Answer {
-    let Reply::Done { output } = &answer.reply else { return answer };
-    if output.to_string().len() <= OUTPUT_BYTES {
-        return answer;
-    }
-    tracing::warn!(command = answer.to, "an output is larger than what is kept, and is left out");
-    Answer { reply: Reply::Done { output: Arc::default() }, ..answer }
 }
