@@ -1,6 +1,6 @@
 """Lets schemathesis meet what exists, and writes down what it met.
 
-Half of the path parameters that it makes up are replaced by those of sagas, steps, definitions, dead letters and tokens
+Half of the path parameters that it makes up are replaced by those of sagas, steps, definitions, dead letters, queues, redrives and tokens
 that the server holds; when orders have used those up, new ones are started. Half of the inputs and definitions are ones
 that are taken. Which are replaced follows from what was made up, so that a run can be repeated from its seed.
 """
@@ -55,10 +55,16 @@ def _sagas():
 def _dead_letters():
     open_ones = _items("/v1/dead-letters")
     if len(open_ones) < POOL // 2:
-        for _ in range(POOL):
-            _start("sticks")
+        for number in range(POOL):
+            _start("doubts" if number % 3 else "sticks")
     closed = [letter for letter in _items("/v1/dead-letters?closed=true") if letter not in open_ones]
     return [letter["id"] for letter in open_ones + closed[:3]]
+
+
+def _redrives():
+    if not _items("/v1/queues/commands/redrives"):
+        _ask("POST", "/v1/queues/commands/redrives", {"per_second": 1, "reason": "a hook"})
+    return [redrive["id"] for redrive in _items("/v1/queues/commands/redrives")]
 
 
 def _tokens():
@@ -72,6 +78,10 @@ def _pool(operation, name):
     path = operation.path
     if path.startswith("/v1/tokens/"):
         return _tokens()
+    if name == "queue":
+        return ["commands"]
+    if path.startswith("/v1/queues/"):
+        return _redrives()
     if name == "step":
         return ["signal", "signal", "signal", "call"]
     if name == "name":
@@ -79,7 +89,7 @@ def _pool(operation, name):
     if name == "version":
         return [_ask("GET", "/v1/definitions/waits")["version"]]
     if operation.method.upper() == "POST" and path == "/v1/sagas/{definition_or_id}":
-        return ["waits", "sticks"]
+        return ["waits", "sticks", "doubts", "sends"]
     return _dead_letters() if path.startswith("/v1/dead-letters/") else _sagas()
 
 
@@ -112,6 +122,8 @@ def map_body(context, body):
     if place == ("PUT", "/v1/definitions/{name}"):
         steps = {"signal": {"wait": f"{number % 1000 + 1}s"}}
         return {"saga": "other", "key": "{{ input.id }}", "steps": steps}
+    if place == ("POST", "/v1/replies") and isinstance(body, dict) and isinstance(body.get("to"), str):
+        return {**body, "to": f"{_start('sends')}.work.action.1"}
     return body
 
 

@@ -9,7 +9,8 @@ use crate::python;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -18,6 +19,10 @@ const SMALL: u32 = 30;
 
 /// What definitions, inputs and reasons may say is more than a schema can: being refused does not contradict it.
 const EXCLUDED: &str = "positive_data_acceptance";
+
+/// What the server begins with.
+const DEFINITIONS: [&str; 4] =
+    ["definitions/doubts.yaml", "definitions/sends.yaml", "definitions/sticks.yaml", "definitions/waits.yaml"];
 
 /// How much is asked, and from which seed.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +61,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         std::fs::remove_dir_all(&place)?;
     }
     std::fs::create_dir_all(place.join("definitions"))?;
-    for file in ["admin", "amends.toml", "definitions/sticks.yaml", "definitions/waits.yaml"] {
+    for file in ["admin", "amends.toml"].into_iter().chain(DEFINITIONS) {
         std::fs::copy(own.join(file), place.join(file)).with_context(|| format!("{file} cannot be copied"))?;
     }
     let server = Server::start(&workspace.target.join("debug/amends"), &place)?;
@@ -114,7 +119,9 @@ struct Server {
 
 impl Server {
     fn start(program: &Path, place: &Path) -> Result<Server> {
+        let mute = mute_participant()?;
         let mut command = Command::new(program);
+        command.env("AMENDS_PARTICIPANTS__MUTE__URL", format!("http://{mute}"));
         command.args(["serve", "--config", "amends.toml"]).current_dir(place).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
         let output = BufReader::new(child.stdout.take().context("the server's output is piped")?);
@@ -126,6 +133,19 @@ impl Server {
         server.url = url.with_context(|| format!("the server does not say where it listens: {first}"))?.to_owned();
         Ok(server)
     }
+}
+
+/// A participant that takes calls and hangs up, for as long as this process lives.
+fn mute_participant() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    std::thread::spawn(move || {
+        for mut call in listener.incoming().flatten() {
+            // Whoever hangs up before anything was sent has refused the call.
+            let _ = call.read(&mut [0; 1]);
+        }
+    });
+    Ok(address)
 }
 
 impl Drop for Server {
